@@ -1,0 +1,21 @@
+"""Qwen text embeddings for LangChain."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_qwen_embed.embeddings import QwenEmbeddings
+
+__all__ = ["QwenEmbeddings"]
+
+
+def __getattr__(name: str) -> Any:
+    # As in langchain-core: importing the package loads nothing until a name is asked for.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from langchain_qwen_embed import embeddings  # noqa: PLC0415
+
+    return getattr(embeddings, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

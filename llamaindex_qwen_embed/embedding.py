@@ -1,0 +1,81 @@
+"""`QwenEmbedding`: the core in the form of LlamaIndex's `BaseEmbedding`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from qwen_embed.client import EmbedderBase
+
+
+class QwenEmbedding(EmbedderBase, BaseEmbedding):
+    """Qwen text embeddings for LlamaIndex. Safe to use from threads and from any event loop.
+
+    Texts go out as documents, queries as queries with `instruct`. LlamaIndex hands over
+    `embed_batch_size` texts at a time; they are cut into requests here, which run side by side.
+
+    Example:
+        >>> from qwen_embed.emulator import Emulator
+        >>> with Emulator() as service:
+        ...     embedding = QwenEmbedding(
+        ...         model_name="text-embedding-v4",
+        ...         dimension=512,
+        ...         api_key=service.api_key,
+        ...         base_url=service.native_url,
+        ...     )
+        ...     row = embedding.get_query_embedding("Who stole the tarts?")
+        ...     embedding.close()
+        >>> len(row), type(row[0])
+        (512, <class 'float'>)
+    """
+
+    embed_batch_size: int = Field(default=2000, gt=0, le=2048, exclude=True)
+    """Texts that LlamaIndex hands over at a time, in sync code one hand-over after the other. Not
+    the size of a request, which is `batch_size`."""
+
+    num_workers: int | None = Field(default=None, exclude=True)
+    """How many hand-overs LlamaIndex runs side by side in async code; requests are bounded by
+    `max_concurrency` whatever this says."""
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex saves this class."""
+        return "QwenEmbedding"
+
+    @model_validator(mode="after")
+    def _name_model_once(self) -> Self:
+        # LlamaIndex reads `model_name`; it is the option `model` under another name.
+        if "model" in self.model_fields_set and self.model_name not in ("unknown", self.model):
+            raise ValueError(f"model={self.model!r} and model_name={self.model_name!r} differ.")
+        self.__dict__["model_name"] = self.model
+        return self
+
+    @field_validator("embeddings_cache", mode="after")
+    @classmethod
+    def _refuse_cache(cls, cache: Any) -> None:
+        if cache is not None:
+            raise ValueError(
+                "embeddings_cache is keyed by the text alone: a query would get the vector of the "
+                "equal document, and models and dimensions would mix. Leave it out."
+            )
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._session.embed_lists([query], "query")[0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return (await self._session.aembed_lists([query], "query"))[0]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._session.embed_lists([text], "document")[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._session.aembed_lists([text], "document"))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self._session.embed_lists(texts, "document")
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await self._session.aembed_lists(texts, "document")

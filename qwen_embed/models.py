@@ -1,0 +1,112 @@
+"""The models of the service: one row each, and permissive defaults for a name not in the table.
+
+Figures are those of the service's documentation in November 2026. They move: the texts allowed in a
+request of `text-embedding-v3` have been 6, 20 and 10. So they are only where the client starts: an
+unknown name works, and a smaller cap named by the service's own error is learnt while running.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the service allows and asks for one embedding model.
+
+    Attributes:
+        name: The name sent to the service.
+        dimensions: Lengths that a dense vector may have; empty where nothing is known.
+        default_dimension: The length where none is asked for; `None` where nothing is known.
+        texts_per_request: The most texts that one request may carry.
+        tokens_per_text: The most tokens that one text may have; `None` where nothing is known.
+        sparse: Whether the model makes sparse vectors.
+        instruct: Whether the model follows an instruction that comes with a query.
+        usd_per_million_tokens: List price in Singapore; `None` where not offered or not known.
+        cny_per_million_tokens: List price in Beijing; `None` where not known.
+    """
+
+    name: str
+    dimensions: tuple[int, ...] = ()
+    default_dimension: int | None = None
+    texts_per_request: int = 10
+    tokens_per_text: int | None = None
+    sparse: bool = True
+    instruct: bool = True
+    usd_per_million_tokens: float | None = None
+    cny_per_million_tokens: float | None = None
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            name="qwen3.7-text-embedding",
+            dimensions=(2560, 2048, 1536, 1024, 768, 512, 256),
+            default_dimension=1024,
+            texts_per_request=20,
+            tokens_per_text=128_000,
+            usd_per_million_tokens=0.07,
+            cny_per_million_tokens=0.5,
+        ),
+        Model(
+            name="qwen3.7-text-embedding-flash",
+            dimensions=(1024, 768, 512, 256),
+            default_dimension=1024,
+            texts_per_request=20,
+            tokens_per_text=128_000,
+            cny_per_million_tokens=0.125,
+        ),
+        Model(
+            name="text-embedding-v4",
+            dimensions=(2048, 1536, 1024, 768, 512, 256, 128, 64),
+            default_dimension=1024,
+            texts_per_request=10,
+            tokens_per_text=8_192,
+            usd_per_million_tokens=0.07,
+            cny_per_million_tokens=0.5,
+        ),
+        Model(
+            name="text-embedding-v3",
+            dimensions=(1024, 768, 512, 256, 128, 64),
+            default_dimension=1024,
+            texts_per_request=10,
+            tokens_per_text=8_192,
+            instruct=False,
+            usd_per_million_tokens=0.07,
+            cny_per_million_tokens=0.5,
+        ),
+        Model(
+            name="text-embedding-v2",
+            dimensions=(1536,),
+            default_dimension=1536,
+            texts_per_request=25,
+            tokens_per_text=2_048,
+            sparse=False,
+            instruct=False,
+            cny_per_million_tokens=0.7,
+        ),
+        Model(
+            name="text-embedding-v1",
+            dimensions=(1536,),
+            default_dimension=1536,
+            texts_per_request=25,
+            tokens_per_text=2_048,
+            sparse=False,
+            instruct=False,
+            cny_per_million_tokens=0.7,
+        ),
+    )
+}
+
+
+def find_model(name: str) -> Model:
+    """Return the table's row for a model, or a permissive one for a name the table does not have.
+
+    Example:
+        >>> find_model("text-embedding-v4").texts_per_request
+        10
+        >>> find_model("a-model-of-tomorrow").dimensions
+        ()
+    """
+    return MODELS.get(name) or Model(name=name)

@@ -1,0 +1,200 @@
+"""The path from a plan to its rows: requests cut, admitted, sent, repeated, read and gathered.
+
+Everything here runs on one event loop, so nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qwen_embed import wire
+from qwen_embed.errors import (
+    BatchSizeError,
+    ModerationError,
+    RateLimitError,
+    RequestError,
+    ServiceError,
+)
+from qwen_embed.limiter import Limiter, Outcome
+from qwen_embed.planner import RequestQueue, estimate_tokens
+from qwen_embed.retry import RetryPolicy
+from qwen_embed.rows import Rows
+from qwen_embed.transport import Reply, Transport
+from qwen_embed.usage import Usage
+
+_REFUSED_FOR_ALL = 3
+"""So many texts refused alone, and none ever served: it is the request, not the texts."""
+
+
+@dataclass
+class Call:
+    """One call's texts on their way, and what has become of them.
+
+    Attributes:
+        texts: The texts to send, each once.
+        parameters: What is asked for besides.
+        rows: Where the rows go.
+        usage: What was used.
+        failures: The texts that failed, by their place in `texts`.
+        progress: Told how many more texts are done.
+    """
+
+    texts: Sequence[str]
+    parameters: wire.Parameters
+    rows: Rows[Any]
+    progress: Callable[[int], object] = lambda _: None
+    usage: Usage = field(default_factory=Usage)
+    failures: dict[int, RequestError] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Sends calls through one limiter and one transport.
+
+    Args:
+        transport: Carries the requests.
+        limiter: Says when they leave.
+        retry: Says whether they are repeated.
+        sleep: Waits for seconds.
+        advise: Says what to do about a refusal.
+        batch_size: Texts per request to start with.
+        max_concurrency: The most requests that one call prepares at a time.
+        max_request_tokens: Most estimated tokens in one request, or `None`.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        limiter: Limiter,
+        retry: RetryPolicy,
+        sleep: Callable[[float], Awaitable[None]],
+        advise: Callable[[ServiceError], str | None],
+        batch_size: int,
+        max_concurrency: int,
+        max_request_tokens: int | None,
+    ) -> None:
+        self.transport = transport
+        self._limiter = limiter
+        self._retry = retry
+        self._sleep = sleep
+        self._advise = advise
+        self._cap = batch_size
+        self._max_concurrency = max_concurrency
+        self._max_request_tokens = max_request_tokens
+        self._dimension: int | None = None
+
+    async def embed(self, call: Call) -> None:
+        """Fill the call's rows; texts that failed are left in its `failures`.
+
+        Raises:
+            RequestError: If no other request would fare better. What is in flight is cancelled.
+        """
+        queue = RequestQueue(call.texts, max_tokens=self._max_request_tokens)
+        requests = -(-len(call.texts) // self._cap)
+        await _all_or_none(
+            [self._work(call, queue) for _ in range(min(requests, self._max_concurrency))]
+        )
+
+    async def _work(self, call: Call, queue: RequestQueue) -> None:
+        while (batch := queue.take(self._cap)) is not None:
+            served_before = self._limiter.served
+            try:
+                answer = await self._ask(call, batch)
+            except BatchSizeError as error:
+                self._learn_cap(error, len(batch))
+                queue.put_back(batch)
+            except RequestError as error:
+                out_of_service = error.scope == "request" and self._limiter.served == served_before
+                if error.scope == "call" or out_of_service:
+                    raise
+                self._isolate(call, queue, batch, error)
+            else:
+                call.rows.put(batch, answer.dense)
+                call.usage.tokens += answer.tokens
+                call.progress(len(batch))
+
+    def _learn_cap(self, error: BatchSizeError, sent: int) -> None:
+        cap = min(error.limit or sent // 2, sent - 1)
+        if cap < 1:
+            raise error
+        self._cap = min(self._cap, cap)
+
+    def _isolate(
+        self, call: Call, queue: RequestQueue, batch: list[int], error: RequestError
+    ) -> None:
+        """Halve a request whose texts are at fault; note the texts of one that failed for good."""
+        if error.scope == "texts" and len(batch) > 1:
+            queue.halve(batch)
+            return
+        call.failures.update(dict.fromkeys(batch, error))
+        call.progress(len(batch))
+        blames_texts = error.scope == "texts" and not isinstance(error, ModerationError)
+        if blames_texts and not self._limiter.served and len(call.failures) >= _REFUSED_FOR_ALL:
+            raise error
+
+    async def _ask(self, call: Call, batch: Sequence[int]) -> wire.Answer:
+        """Send one request until it is answered or given up."""
+        texts = [call.texts[index] for index in batch]
+        body = wire.build_body(texts, call.parameters)
+        if len(body) > wire.MAX_BODY_BYTES:
+            raise wire.too_large()
+        tokens = sum(map(estimate_tokens, texts))
+        sent = failures = 0
+        served_before = self._limiter.served
+        while True:
+            permit = await self._limiter.acquire(tokens)
+            outcome = Outcome("other")
+            try:
+                if len(batch) > self._cap:  # learnt while this request waited to leave
+                    raise BatchSizeError("The service takes fewer texts.", limit=self._cap)
+                call.usage.requests += 1
+                call.usage.retries += sent > 0
+                sent += 1
+                answer = self._read(call, await self.transport.post(wire.PATH, body), len(batch))
+                outcome = Outcome("served", answer.tokens)
+            except RequestError as error:
+                failure = error
+                if isinstance(error, RateLimitError):
+                    outcome = Outcome("throttled", retry_after=error.retry_after)
+            else:
+                return answer
+            finally:
+                self._limiter.release(permit, outcome)
+            # While the account serves others, a throttled request only has to wait its turn.
+            starved = self._limiter.served == served_before
+            served_before = self._limiter.served
+            if starved or not isinstance(failure, RateLimitError):
+                failures += 1
+            wait = self._retry.wait(failure, failures)
+            if wait is None:
+                raise failure
+            await self._sleep(wait)
+
+    def _read(self, call: Call, reply: Reply, count: int) -> wire.Answer:
+        try:
+            if reply.status != 200:
+                raise wire.parse_refusal(reply.status, reply.headers, reply.body)
+            expected = call.parameters.dimension or self._dimension
+            answer = wire.parse_answer(reply.body, count=count, dimension=expected)
+        except ServiceError as error:
+            error.hint = self._advise(error)
+            raise
+        self._dimension = len(answer.dense[0])
+        return answer
+
+
+async def _all_or_none(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await all; when one fails, cancel the others and wait for their end before raising."""
+    if len(coroutines) == 1:  # a query must not pay for a task of its own
+        return await coroutines[0]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

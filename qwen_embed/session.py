@@ -1,0 +1,164 @@
+"""The parts behind one embedding object: its pipeline on the background loop, and what it used.
+
+This module loads aiohttp and numpy, so it is imported with the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from tqdm.auto import tqdm
+
+from qwen_embed import runtime
+from qwen_embed.advice import advise
+from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
+from qwen_embed.limiter import ConcurrencyLimiter
+from qwen_embed.models import find_model
+from qwen_embed.pipeline import Call, Pipeline
+from qwen_embed.planner import Plan, plan_texts
+from qwen_embed.retry import RetryPolicy
+from qwen_embed.rows import ArrayRows, FloatArray, ListRows, Rows
+from qwen_embed.settings import EmbeddingSettings
+from qwen_embed.transport import AiohttpTransport
+from qwen_embed.usage import Usage
+from qwen_embed.wire import Parameters, TextType
+
+R = TypeVar("R")
+
+_EXCERPT = 80
+
+
+class Session:
+    """Embeds for one object, sync and async, into lists or an array, all by one path.
+
+    Args:
+        settings: The object's options; they are copied.
+
+    Attributes:
+        usage: What all calls have used so far.
+    """
+
+    def __init__(self, settings: EmbeddingSettings) -> None:
+        # A copy, since the object holds this session: a cycle would keep both until a collection.
+        self._settings = EmbeddingSettings.model_construct(
+            **{name: getattr(settings, name) for name in EmbeddingSettings.model_fields}
+        )
+        self._width = settings.dimension or find_model(settings.model).default_dimension
+        self._runtime: runtime.Runtime | None = None
+        self._pipeline: Pipeline | None = None
+        self.usage = Usage()
+
+    def embed_lists(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+        """Return rows as lists of Python floats."""
+        return runtime.current().run(self._call(texts, text_type, ListRows))[0]
+
+    async def aembed_lists(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+        """Return rows as lists of Python floats."""
+        return (await runtime.current().arun(self._call(texts, text_type, ListRows)))[0]
+
+    def embed_array(self, texts: Iterable[str], text_type: TextType) -> tuple[FloatArray, Usage]:
+        """Return rows as a float32 array, and what the call used."""
+        return runtime.current().run(self._call(texts, text_type, ArrayRows))
+
+    async def aembed_array(
+        self, texts: Iterable[str], text_type: TextType
+    ) -> tuple[FloatArray, Usage]:
+        """Return rows as a float32 array, and what the call used."""
+        return await runtime.current().arun(self._call(texts, text_type, ArrayRows))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._runtime is not None and self._pipeline is not None:
+            self._runtime.run(self._pipeline.transport.aclose())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._runtime is not None and self._pipeline is not None:
+            await self._runtime.arun(self._pipeline.transport.aclose())
+
+    def _call(
+        self, texts: Iterable[str], text_type: TextType, form: Callable[[int, bool], Rows[R]]
+    ) -> Coroutine[Any, Any, tuple[R, Usage]]:
+        """Check the texts here and now; return what embeds them on the background loop."""
+        settings = self._settings
+        plan = plan_texts(texts, empty_text=settings.empty_text)
+        rows = form(len(plan.unique), settings.normalize)
+        parameters = Parameters(settings.model, text_type, settings.dimension, settings.instruct)
+        return self._embed(plan, rows, Call(plan.unique, parameters, rows))
+
+    async def _embed(self, plan: Plan, rows: Rows[R], call: Call) -> tuple[R, Usage]:
+        bar: tqdm[Any] | None = None
+        if self._settings.show_progress_bar:
+            bar = tqdm(total=len(plan.unique), unit="text", desc=self._settings.model)
+            call.progress = bar.update
+        try:
+            await self._pipeline_here().embed(call)
+        except RequestError as error:
+            error.result = rows.result(plan, self._width) if plan.count > 1 else None
+            raise
+        finally:
+            if bar is not None:
+                bar.close()
+            call.usage.texts = plan.count - len(call.failures)
+            self.usage.add(call.usage)
+        result = rows.result(plan, self._width)
+        if call.failures:
+            raise _failure(plan, call.failures, result)
+        return result, call.usage
+
+    def _pipeline_here(self) -> Pipeline:
+        """Return the pipeline on the running loop, made anew where the process was forked."""
+        if self._pipeline is None or self._runtime is not runtime.current():
+            self._runtime = runtime.current()
+            self._pipeline = build_pipeline(self._settings)
+            self._runtime.open.add(self._pipeline.transport)
+        return self._pipeline
+
+
+def build_pipeline(settings: EmbeddingSettings) -> Pipeline:
+    """Return the parts put together as the settings say."""
+    root, region, api_key = settings.base_url, settings.region, settings.api_key
+    if root is None or api_key is None:
+        raise TypeError("Options are resolved when the object is made.")
+    return Pipeline(
+        transport=AiohttpTransport(
+            root,
+            api_key=api_key.get_secret_value(),
+            workspace=settings.workspace,
+            timeout=settings.timeout,
+            connections=settings.max_concurrency,
+        ),
+        limiter=ConcurrencyLimiter(
+            settings.max_concurrency, clock=time.monotonic, sleep=asyncio.sleep
+        ),
+        retry=RetryPolicy(settings.max_retries, random=random.random),
+        sleep=asyncio.sleep,
+        advise=lambda error: advise(error, model=settings.model, root=root, region=region),
+        batch_size=settings.batch_size or find_model(settings.model).texts_per_request,
+        max_concurrency=settings.max_concurrency,
+        max_request_tokens=settings.max_request_tokens,
+    )
+
+
+def _failure(
+    plan: Plan, failures: dict[int, RequestError], result: Any
+) -> RequestError | PartialFailureError:
+    if plan.count == 1:
+        return failures[0]
+    sources = range(plan.count) if plan.sources is None else plan.sources
+    listed = [
+        TextFailure(index, plan.unique[source][:_EXCERPT], failures[source])
+        for index, source in enumerate(sources)
+        if source in failures
+    ]
+    first = listed[0]
+    return PartialFailureError(
+        f"{len(listed)} of {plan.count} texts could not be embedded; `.failures` names them and "
+        f"`.result` has the rows of the others. The first is texts[{first.index}]: {first.error}",
+        result=result,
+        failures=listed,
+    )

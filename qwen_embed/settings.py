@@ -1,0 +1,197 @@
+"""Every option that a user can set, once: both adapters and the core inherit this model.
+
+Fields that change a vector are dumped; every other field, the key first, is left out of dumps, so
+that caches and hashes see exactly what matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+from typing_extensions import Self
+
+from qwen_embed import endpoints
+from qwen_embed.models import find_model
+
+ALIASES = {
+    "model_name": "model",
+    "dimensions": "dimension",
+    "dashscope_api_key": "api_key",
+    "chunk_size": "batch_size",
+}
+"""Names accepted so that code written for other classes runs with only its import changed."""
+
+
+def _also(alias: str) -> AliasChoices:
+    return AliasChoices(ALIASES[alias], alias)
+
+
+class EmbeddingSettings(BaseModel):
+    """The options of every embedding object of this package.
+
+    Options are fixed once the object is made; `model_copy(update={...})` makes another one.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
+
+    model: str = Field(
+        default="text-embedding-v4", min_length=1, validation_alias=_also("model_name")
+    )
+    """Any model the service knows, today or tomorrow."""
+
+    dimension: int | None = Field(default=None, gt=0, validation_alias=_also("dimensions"))
+    """Length of a dense vector; the model's own where not given. Checked against the table only
+    for models in the table."""
+
+    instruct: str | None = None
+    """What the search is for, in English, such as "Given a question, retrieve passages that answer
+    it". Sent with queries only."""
+
+    normalize: bool = False
+    """Scale dense rows to unit length."""
+
+    empty_text: Literal["error", "zero"] = "error"
+    """What an empty or blank text does: an error before anything is sent, or a row of zeros for
+    which nothing is sent."""
+
+    api_key: SecretStr | None = Field(
+        default=None, exclude=True, validation_alias=_also("dashscope_api_key")
+    )
+    """The key; else `DASHSCOPE_API_KEY`. A key belongs to one region."""
+
+    region: str | None = Field(default=None, exclude=True)
+    """`cn-beijing`, `ap-southeast-1` (or `intl`), `cn-hongkong`, `us-east-1`, `eu-central-1` or
+    `ap-northeast-1`; else `DASHSCOPE_REGION`, else `cn-beijing` as in the official SDK."""
+
+    workspace: str | None = Field(default=None, exclude=True)
+    """A workspace's id; else `DASHSCOPE_WORKSPACE`. It selects the workspace's host and header."""
+
+    base_url: str | None = Field(default=None, exclude=True)
+    """Root of the native protocol, such as `https://dashscope.aliyuncs.com/api/v1`; else
+    `DASHSCOPE_BASE_URL` or `DASHSCOPE_HTTP_BASE_URL`, else made from `region` and `workspace`."""
+
+    batch_size: int | None = Field(
+        default=None, gt=0, exclude=True, validation_alias=_also("chunk_size")
+    )
+    """Texts per request; the model's cap where not given. A smaller cap named by the service's own
+    error is learnt while running."""
+
+    max_request_tokens: int | None = Field(default=None, gt=0, exclude=True)
+    """Most tokens in one request, by an estimate that errs upwards; no limit where not given."""
+
+    max_concurrency: int = Field(default=32, gt=0, le=1024, exclude=True)
+    """Most requests in flight."""
+
+    timeout: float = Field(default=60.0, gt=0, exclude=True)
+    """Seconds for one request, from its sending to its last byte."""
+
+    max_retries: int = Field(default=6, ge=0, exclude=True)
+    """How often one request is repeated for what can heal: 408, 429, 5xx and network faults. A 429
+    counts only while the account serves nothing at all."""
+
+    show_progress_bar: bool = Field(default=False, exclude=True)
+    """Show a tqdm bar, in texts, while a list is embedded."""
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        """Fill in what the environment says, so that a copy in another process has it too."""
+        env = os.environ
+        given_key = self.api_key.get_secret_value() if self.api_key else ""
+        api_key = (given_key or env.get(endpoints.API_KEY_VARIABLE, "")).strip()
+        if not api_key:
+            raise ValueError(
+                f"no API key: set {endpoints.API_KEY_VARIABLE} or give `api_key`. To try without a "
+                f"key, start the emulator: python -m qwen_embed.emulator"
+            )
+        if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+            raise ValueError("`api_key` holds characters that no key has.")
+        workspace = self.workspace or env.get(endpoints.WORKSPACE_VARIABLE) or None
+        base_url, region = endpoints.native_root(
+            base_url=self.base_url, region=self.region, workspace=workspace, env=env
+        )
+        # Straight into the fields: __setattr__ guards them, and fields_set keeps the user's own.
+        self.__dict__.update(
+            api_key=SecretStr(api_key), workspace=workspace, base_url=base_url, region=region
+        )
+        self._check_model()
+        return self
+
+    def _check_model(self) -> None:
+        row = find_model(self.model)
+        if self.dimension is not None and row.dimensions and self.dimension not in row.dimensions:
+            choices = ", ".join(map(str, sorted(row.dimensions)))
+            raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
+        if self.instruct is not None and not row.instruct:
+            raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
+
+    @property
+    def cache_namespace(self) -> str:
+        """A name for everything that changes a vector, for caches that are keyed by text alone.
+
+        It holds only letters, digits, dots and dashes, so it also serves as a folder's name.
+
+        Example:
+            >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
+            'qwen-embed-text-embedding-v4-512-3a4bb9de8dd5'
+        """
+        options = {
+            name: self.__dict__[name]
+            for name, field in EmbeddingSettings.model_fields.items()
+            if not field.exclude
+        }
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+        model = re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
+        return f"qwen-embed-{model}-{self.dimension or 'default'}-{digest}"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if ALIASES.get(name, name) in EmbeddingSettings.model_fields:
+            raise TypeError(
+                f"{name} is fixed once the object is made; "
+                f"model_copy(update={{{name!r}: ...}}) makes another object with it changed."
+            )
+        super().__setattr__(name, value)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a new object with these options but for `update`, all of them checked anew.
+
+        Args:
+            update: Options to change, by name or alias.
+            deep: Accepted as pydantic has it; options hold nothing that two objects could share.
+        """
+        del deep
+        changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
+        options = {
+            name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
+        }
+        if changes.keys() & {"region", "workspace"}:
+            del options["base_url"]
+            if "region" not in changes and "region" not in self.model_fields_set:
+                del options["region"]
+        return type(self)(**{**options, **changes})
+
+    def __copy__(self) -> Self:
+        return self.model_copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()

@@ -1,0 +1,110 @@
+"""Sends bytes to the service and gets bytes back; knows nothing of vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+
+from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
+from qwen_embed.version import __version__
+
+_KEEP_ALIVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer: its status, headers and whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Transport(Protocol):
+    """What the pipeline asks of anything that carries requests."""
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send a JSON body to `path` below the service's root and return the answer.
+
+        Raises:
+            ConnectionFailedError: If no whole answer came.
+            RequestTimeoutError: If it did not come in time.
+        """
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+class AiohttpTransport(Transport):
+    """The default transport. Belongs to the event loop on which it first sends.
+
+    Args:
+        root: The service's root, without a slash at the end.
+        api_key: The key; it goes into one header and nowhere else.
+        workspace: The workspace's id, or `None`.
+        timeout: Seconds for one request, from its sending to its last byte.
+        connections: The most open connections; all are kept alive.
+    """
+
+    def __init__(
+        self, root: str, *, api_key: str, workspace: str | None, timeout: float, connections: int
+    ) -> None:
+        self._root = root
+        self._headers = {
+            "Authorization": f"Bearer {api_key}",
+            "Content-Type": "application/json",
+            "User-Agent": f"qwen-embed/{__version__}",
+        }
+        if workspace:
+            self._headers["X-DashScope-WorkSpace"] = workspace
+        self._timeout = timeout
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send a JSON body to `path` below the service's root and return the answer."""
+        failure: RequestError
+        try:
+            # A redirect is not followed: the key would go along.
+            async with self._open_session().post(
+                self._root + path, data=body, allow_redirects=False
+            ) as response:
+                return Reply(response.status, response.headers, await response.read())
+        except asyncio.TimeoutError:
+            failure = RequestTimeoutError(f"No whole answer within {self._timeout:g} seconds.")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = ConnectionFailedError(f"{type(error).__name__}: {error}".rstrip(": "))
+        # Raised here, outside the handler: the frames that hold the key's header stay out of it.
+        raise failure
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
+                ),
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                trust_env=True,
+                auto_decompress=True,
+            )
+            weakref.finalize(
+                self, _close_from_any_thread, asyncio.get_running_loop(), self._session
+            ).atexit = False
+        return self._session
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _close_from_any_thread(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
+    """Close a session whose transport was forgotten rather than closed."""
+    if not session.closed and not loop.is_closed():
+        loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))

@@ -1,0 +1,65 @@
+"""What the calls cost: texts, requests, repeats, tokens, and an estimate of the price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qwen_embed.models import Model
+
+
+@dataclass(frozen=True)
+class Price:
+    """A list price: `amount` of `currency` per million tokens."""
+
+    amount: float
+    currency: str
+
+
+def list_price(model: Model, region: str | None) -> Price | None:
+    """Return the model's list price in a region, or `None` where none is published here.
+
+    Prices are known for Beijing (CNY) and Singapore (USD), as documented in November 2026.
+    """
+    if region == "cn-beijing" and model.cny_per_million_tokens is not None:
+        return Price(model.cny_per_million_tokens, "CNY")
+    if region == "ap-southeast-1" and model.usd_per_million_tokens is not None:
+        return Price(model.usd_per_million_tokens, "USD")
+    return None
+
+
+@dataclass
+class Usage:
+    """What was used.
+
+    Attributes:
+        texts: Texts embedded, duplicates included.
+        requests: HTTP requests sent, repeated and refused ones included.
+        retries: How many of them were repeats.
+        tokens: Tokens that the service says it billed.
+        price: The list price that `cost` is reckoned with, or `None` where it is not known.
+    """
+
+    texts: int = 0
+    requests: int = 0
+    retries: int = 0
+    tokens: int = 0
+    price: Price | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """The estimated price of `tokens`, in `price.currency`, or `None` where it is not known."""
+        return None if self.price is None else self.tokens * self.price.amount / 1_000_000
+
+    def add(self, other: Usage) -> None:
+        """Add what another call used."""
+        self.texts += other.texts
+        self.requests += other.requests
+        self.retries += other.retries
+        self.tokens += other.tokens
+
+    def __str__(self) -> str:
+        cost = f"about {self.cost:.6f} {self.price.currency}" if self.price else "price unknown"
+        return (
+            f"{self.texts:,} texts in {self.requests:,} requests ({self.retries:,} repeated), "
+            f"{self.tokens:,} tokens, {cost}"
+        )

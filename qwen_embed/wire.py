@@ -1,0 +1,281 @@
+"""The native protocol as pure functions: texts and options to a body, answers to rows or an error.
+
+Shapes, codes and messages are those of the service's documentation and of recorded answers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+import msgspec
+
+from qwen_embed.errors import (
+    AccessError,
+    AuthenticationError,
+    BatchSizeError,
+    InvalidResponseError,
+    MalformedResponseError,
+    ModelNotFoundError,
+    ModerationError,
+    RateLimitError,
+    ServerError,
+    ServiceError,
+    TextRefusedError,
+)
+
+TextType = Literal["document", "query"]
+
+PATH = "/services/embeddings/text-embedding/text-embedding"
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""The service answers 413 above this."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a request asks for besides its texts.
+
+    Attributes:
+        model: The model's name.
+        text_type: Whether the texts are documents to be found or queries that find them.
+        dimension: The length of the vectors, or `None` for the model's own.
+        instruct: What the search is for. It has effect with queries only and is sent with no other.
+    """
+
+    model: str
+    text_type: TextType
+    dimension: int | None = None
+    instruct: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service answered to one request.
+
+    Attributes:
+        dense: One row of floats a text, in the order of the request's texts.
+        tokens: The tokens that were billed.
+        request_id: The service's name for the request, or `None`.
+    """
+
+    dense: list[list[float]]
+    tokens: int
+    request_id: str | None
+
+
+def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
+    """Return the body of a request.
+
+    Example:
+        >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
+        b'{"model":"text-embedding-v4","input":{"texts":["wind"]},"parameters":{"text_type":"document","dimension":64}}'
+    """
+    options: dict[str, Any] = {"text_type": parameters.text_type}
+    if parameters.dimension is not None:
+        options["dimension"] = parameters.dimension
+    if parameters.instruct is not None and parameters.text_type == "query":
+        options["instruct"] = parameters.instruct
+    return msgspec.json.encode(
+        {"model": parameters.model, "input": {"texts": texts}, "parameters": options}
+    )
+
+
+def too_large() -> TextRefusedError:
+    """Return the refusal that a body above `MAX_BODY_BYTES` would get."""
+    return TextRefusedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
+
+
+class _Row(msgspec.Struct):
+    text_index: int
+    embedding: list[float]
+
+
+class _Output(msgspec.Struct):
+    embeddings: list[_Row]
+
+
+class _Usage(msgspec.Struct):
+    total_tokens: int = 0
+
+
+class _Success(msgspec.Struct):
+    output: _Output | None = None
+    usage: _Usage | None = None
+    request_id: str | None = None
+    code: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+
+
+_SUCCESS = msgspec.json.Decoder(_Success)
+_REFUSAL = msgspec.json.Decoder(_Refusal)
+
+
+def parse_answer(body: bytes, *, count: int, dimension: int | None) -> Answer:
+    """Return the rows of a 200 answer, in the order of the request's texts.
+
+    The decoder takes nothing but finite numbers for a vector's values, whole numbers included, and
+    makes floats of them.
+
+    Args:
+        body: The answer's body.
+        count: How many texts the request had.
+        dimension: The length that every row must have, or `None` where any will do that all share.
+
+    Raises:
+        InvalidResponseError: If the answer is not one whole row for each text.
+        MalformedResponseError: If the body is not whole JSON.
+        ServiceError: If the body is a refusal all the same: the service may send one with 200.
+    """
+    try:
+        success = _SUCCESS.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidResponseError(f"The answer is not of the promised form: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedResponseError(f"The answer is not whole JSON: {error}.") from None
+    if success.code:
+        raise parse_refusal(200, {}, body)
+    if success.output is None:
+        raise InvalidResponseError("The answer holds no embeddings.")
+    rows: list[list[float] | None] = [None] * count
+    answered = success.output.embeddings
+    if len(answered) != count:
+        raise InvalidResponseError(f"The answer has {len(answered)} rows for {count} texts.")
+    for row in answered:
+        index = row.text_index
+        if not 0 <= index < count or rows[index] is not None:
+            raise InvalidResponseError(f"The answer repeats or invents text_index {index}.")
+        if dimension is None:
+            dimension = len(row.embedding)
+        if len(row.embedding) != dimension or not dimension:
+            raise InvalidResponseError(
+                f"The answer has a row of {len(row.embedding)} numbers where {dimension} are due."
+            )
+        rows[index] = row.embedding
+    return Answer(
+        dense=rows,  # type: ignore[arg-type]  # as many distinct indices as rows: none is left
+        tokens=success.usage.total_tokens if success.usage else 0,
+        request_id=success.request_id,
+    )
+
+
+_AUTHENTICATION = {"invalidapikey", "invalid_api_key"}
+_ACCESS = {
+    "arrearage",
+    "access_denied",
+    "allocationquota.freetieronly",
+    "commoditynotpurchased",
+    "not authorized",
+    "postpaidbilloverdue",
+    "prepaidbilloverdue",
+}
+_MODEL = {"modelnotfound", "model.notexist", "model_not_found", "model_not_supported"}
+_MODERATION = {"datainspectionfailed", "data_inspection_failed"}
+_THROTTLED = {"insufficient_quota", "limit_burst_rate", "limit_requests", "limitrequests"}
+_SERVER = {
+    "modelservicefailed",
+    "modelservingerror",
+    "modelunavailable",
+    "requesttimeout",
+    "serviceunavailable",
+    "systemerror",
+}
+_BATCH_SIZE = re.compile(r"batch size is invalid(?:\D*larger than (\d+))?", re.IGNORECASE)
+# A 429 with a code that else means throttling, told apart by nothing but its words.
+_FREE_QUOTA_GONE = "free allocated quota exceeded"
+
+
+def parse_refusal(
+    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
+) -> ServiceError:
+    """Return the typed error for an answer that is not a success.
+
+    It is told by status and code, never by the words of the message, but for the two facts that
+    the service gives in no other way: the cap on texts, and a free quota that is gone.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, with names in any case.
+        body: The answer's body, which need not be JSON.
+        now: The time that an HTTP date in `Retry-After` is counted from; the clock's if not given.
+    """
+    try:
+        refusal = _REFUSAL.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        refusal = _Refusal()
+    code = refusal.code or ""
+    message = refusal.message or _excerpt(body) or "The service gave no reason."
+    details: dict[str, Any] = {
+        "status_code": status,
+        "code": code,
+        "request_id": refusal.request_id,
+        "retry_after": _retry_after(headers, now),
+    }
+    kind = _kind(status, code.lower(), message)
+    if kind is BatchSizeError:
+        found = _BATCH_SIZE.search(message)
+        limit = int(found[1]) if found and found[1] else None
+        return BatchSizeError(message, limit=limit, **details)
+    return kind(message, **details)
+
+
+def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: C901, PLR0911 -- a table in order of precedence
+    if code in _ACCESS or code.startswith(("accessdenied", "model.accessdenied", "workspace.")):
+        return AccessError
+    if status == 429 and _FREE_QUOTA_GONE in message.lower():
+        return AccessError
+    if code in _AUTHENTICATION or status == 401:
+        return AuthenticationError
+    if code in _MODEL:
+        return ModelNotFoundError
+    if code in _THROTTLED or code.startswith("throttling") or status == 429:
+        return RateLimitError
+    if status in (408, 500) or status > 500 or code in _SERVER or code.startswith("internalerror"):
+        return ServerError
+    if status == 403:
+        return AccessError
+    if code in _MODERATION:
+        return ModerationError
+    if status in (200, 400) and _BATCH_SIZE.search(message):
+        return BatchSizeError
+    if status in (200, 400, 413, 422):
+        return TextRefusedError
+    return ServiceError
+
+
+def _excerpt(body: bytes) -> str:
+    return " ".join(body[:200].decode("utf-8", "replace").split())
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
+    lowered = {name.lower(): value.strip() for name, value in headers.items()}
+    seconds = _number(lowered.get("retry-after"))
+    milliseconds = _number(lowered.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    if seconds is not None:
+        return max(0.0, seconds)
+    try:
+        at = parsedate_to_datetime(lowered["retry-after"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    return max(0.0, (at - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
