@@ -1,0 +1,11 @@
+"""A local stand-in for Qwen's text-embedding service: its protocol, without key or network.
+
+Its answers have the service's shape and its refusals the service's words, so a client can be tested
+against it. Its vectors are not Qwen's: see `qwen_embed.emulator.engines`.
+"""
+
+from qwen_embed.emulator.engines import Engine
+from qwen_embed.emulator.recording import RecordedRequest
+from qwen_embed.emulator.server import Emulator
+
+__all__ = ["Emulator", "Engine", "RecordedRequest"]

@@ -1,0 +1,88 @@
+"""The command line: `python -m qwen_embed.emulator`."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from qwen_embed.emulator.server import Emulator
+
+_GREETING = """\
+Emulator of Qwen's text-embedding service at {url}
+
+  export DASHSCOPE_API_KEY={api_key}
+  export DASHSCOPE_BASE_URL={url}
+
+Its vectors are NOT Qwen's: they come from the local engine '{engine}'. Use it to test and to show,
+never to fill an index that the real service will be asked about. Ctrl-C ends it."""
+
+_WARNING = """\
+Warning: {host} is not a loopback address.
+Everyone who can reach this machine can use the emulator."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run an emulator until it is interrupted."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        _serve(options)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("Stopped.", flush=True)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    service = Emulator(
+        api_key=options.api_key,
+        engine=options.engine,
+        host=options.host,
+        port=options.port,
+        latency=options.latency,
+        shuffle=options.shuffle,
+    )
+    service.set_quota(options.requests_per_minute, options.tokens_per_minute)
+    if not _is_loopback(options.host):
+        print(_WARNING.format(host=options.host), file=sys.stderr, flush=True)
+    with service:
+        # A shell starts background jobs with the interrupt ignored; a plain kill should end it too.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        greeting = _GREETING.format(
+            url=service.native_url, api_key=options.api_key, engine=options.engine
+        )
+        print(greeting, flush=True)
+        while True:
+            time.sleep(3600)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m qwen_embed.emulator",
+        description="A local emulator of Qwen's embedding service. Its vectors are not Qwen's.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8765, help="0 for a free one (%(default)s)")
+    parser.add_argument("--api-key", default="sk-emulator", help="key to let in (%(default)s)")
+    parser.add_argument("--engine", choices=("lexical", "e5"), default="lexical")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
+    parser.add_argument("--shuffle", action="store_true", help="answer rows in random order")
+    parser.add_argument("--requests-per-minute", type=float, help="quota, enforced by the second")
+    parser.add_argument("--tokens-per-minute", type=float, help="quota, enforced by the second")
+    return parser
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The bytes of an answer: the JSON shapes in which the service prints vectors and errors."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_embed.emulator.faults import Failure
+from qwen_embed.emulator.rules import RefusalError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer ready to be sent; `code` is that of the service's error, `None` for a success."""
+
+    status: int
+    body: bytes
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def success(vectors: NDArray[np.float32], order: Iterable[int], tokens: int) -> Answer:
+    """Return the answer that carries vectors.
+
+    Args:
+        vectors: Shape `(texts, dimension)`.
+        order: The indices of the texts, in the order in which their rows are printed.
+        tokens: The tokens that are charged.
+    """
+    # The service prints single-precision numbers as doubles, up to 20 characters each.
+    rows = vectors.astype(np.float64).tolist()
+    embeddings = [{"text_index": index, "embedding": rows[index]} for index in order]
+    return Answer(
+        200,
+        _encoded(output={"embeddings": embeddings}, usage={"total_tokens": tokens}),
+    )
+
+
+def refusal(error: RefusalError) -> Answer:
+    """Return the answer that carries the service's refusal."""
+    return Answer(error.status, _encoded(code=error.code, message=error.message), error.code)
+
+
+def failure(fault: Failure) -> Answer:
+    """Return the answer of a planned failure: the service's JSON, or bytes of its own as HTML."""
+    if fault.body is None:
+        body = _encoded(code=fault.code, message=fault.message)
+        code, content_type = fault.code, "application/json"
+    else:
+        body, code, content_type = fault.body, None, "text/html"
+    names = {name.lower() for name in fault.headers}
+    typed = {} if "content-type" in names else {"Content-Type": content_type}
+    return Answer(fault.status, body, code, {**typed, **fault.headers})
+
+
+def _encoded(**body: Any) -> bytes:
+    return msgspec.json.encode({**body, "request_id": str(uuid.uuid4())})

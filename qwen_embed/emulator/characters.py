@@ -1,0 +1,52 @@
+"""Which kind of character each code point is, for whole texts at once."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK, SYMBOL, CJK, DIGIT, LETTER = range(5)
+
+_CODE_POINTS = 0x110000
+_PLANE = 0x10000
+_KIND_OF_CATEGORY = {"L": LETTER, "M": LETTER, "N": DIGIT, "Z": BLANK, "P": SYMBOL, "S": SYMBOL}
+_CJK_RANGES = (
+    (0x3041, 0x3100),  # kana
+    (0x3105, 0x3130),  # bopomofo
+    (0x31A0, 0x31C0),
+    (0x31F0, 0x3200),
+    (0x3400, 0x4DC0),  # ideographs
+    (0x4E00, 0xA000),
+    (0xAC00, 0xD7B0),  # Hangul syllables
+    (0xF900, 0xFB00),
+    (0x20000, 0x40000),  # ideographs outside the first plane
+)
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """Return a text's code points, shape `(len(text),)`."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def kinds(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the kind of each code point, `BLANK` to `LETTER`, in the same shape.
+
+    `LETTER` are letters and marks of scripts other than the `CJK` ones; `BLANK` are spaces,
+    controls and characters without width; every other character is a `SYMBOL` of its own.
+    """
+    kind: NDArray[np.uint8] = _table()[points]
+    return kind
+
+
+@cache
+def _table() -> NDArray[np.uint8]:
+    table = np.full(_CODE_POINTS, SYMBOL, dtype=np.uint8)
+    table[:_PLANE] = [
+        _KIND_OF_CATEGORY.get(unicodedata.category(chr(point))[0], BLANK) for point in range(_PLANE)
+    ]
+    for first, end in _CJK_RANGES:
+        table[first:end] = CJK
+    return table

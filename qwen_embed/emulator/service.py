@@ -1,0 +1,237 @@
+"""How one HTTP request is answered, and the controls that change it while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from aiohttp import web
+
+from qwen_embed.emulator import answers
+from qwen_embed.emulator.answers import Answer
+from qwen_embed.emulator.engines import Engine, EngineName, dense_vectors, find_engine
+from qwen_embed.emulator.faults import Drop, DropMoment, Failure, FaultQueue
+from qwen_embed.emulator.quota import Quota
+from qwen_embed.emulator.recording import RecordedRequest, Recorder
+from qwen_embed.emulator.rules import (
+    EMBEDDING_PATH,
+    EmbeddingRequest,
+    RefusalError,
+    check_key,
+    not_found,
+    read_request,
+    too_large,
+)
+from qwen_embed.models import MODELS, Model
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddingService:
+    """The service without its socket; its controls may be used from any thread.
+
+    Args:
+        api_key: The key that is let in.
+        engine: Where vectors come from: a name or an object.
+        latency: Seconds added to each answer.
+        shuffle: Whether the rows of an answer come in random order.
+        seed: What that order is drawn from.
+        clock: Seconds, never going back; the quota's.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        engine: EngineName | Engine,
+        latency: float,
+        shuffle: bool,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.api_key = api_key
+        self.latency = latency
+        self.shuffle = shuffle
+        self._engine = find_engine(engine)
+        self._clock = clock
+        self._rng = np.random.default_rng(seed)
+        self._models = dict(MODELS)
+        self._models_lock = threading.Lock()
+        self._quota = Quota(None, None, clock)
+        self._faults = FaultQueue()
+        self._recorder = Recorder()
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests since the start or the last `clear`, in order of arrival: a new list."""
+        return self._recorder.requests
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests being answered at one time since the start or the last `clear`."""
+        return self._recorder.peak_in_flight
+
+    def clear(self) -> None:
+        """Forget the recorded requests and the peak; quota, faults and models stay as they are."""
+        self._recorder.clear()
+
+    def set_quota(
+        self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
+    ) -> None:
+        """Let through so many requests and tokens, of all models together; `None` lifts a quota.
+
+        Enforced by the second: a sixtieth of each number a second, and no more than that saved up.
+        Only requests that are otherwise right are counted.
+
+        Raises:
+            ValueError: When a number is not above 0.
+        """
+        self._quota = Quota(requests_per_minute, tokens_per_minute, self._clock)
+
+    def set_model(self, name: str, **changes: Any) -> None:
+        """Change a model's row for this emulator only, or add a model.
+
+        Args:
+            name: The model; one that is not in the table starts with the defaults of `Model`.
+            **changes: Fields of `qwen_embed.models.Model`, such as `texts_per_request=6`.
+
+        Raises:
+            TypeError: When a field does not exist.
+        """
+        with self._models_lock:
+            row = replace(self._models.get(name) or Model(name=name), **changes)
+            # A new dictionary: the other thread may be reading the old one.
+            self._models = {**self._models, name: row}
+
+    def fail_next(
+        self,
+        n: int = 1,
+        *,
+        status: int = 500,
+        code: str = "InternalError",
+        message: str = "An internal error has occurred, please try again later.",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Answer the next embedding requests with an error, after the faults planned before.
+
+        Args:
+            n: How many requests, at least 1.
+            status: The HTTP status; 200 with a code is an error that the service also makes.
+            code: The code in the JSON.
+            message: The message in the JSON.
+            headers: More headers, such as `Retry-After`.
+            body: Bytes in place of the JSON, such as the HTML page of a proxy.
+
+        Raises:
+            ValueError: When `n` is below 1.
+        """
+        self._faults.plan(Failure(status, code, message, dict(headers or {}), body), n)
+
+    def drop_next(self, n: int = 1, *, when: DropMoment = "before") -> None:
+        """Close the connection of the next embedding requests, after the faults planned before.
+
+        Args:
+            n: How many requests, at least 1.
+            when: `before` any byte of the answer, or in the middle of its `body`.
+
+        Raises:
+            ValueError: When `n` is below 1 or `when` is neither.
+        """
+        if when not in ("before", "body"):
+            raise ValueError(f"when must be 'before' or 'body', not {when!r}.")
+        self._faults.plan(Drop(when), n)
+
+    async def handle(self, request: web.Request, worker: Executor) -> web.StreamResponse:
+        """Answer one HTTP request; the engine runs in the worker, so that it may be slow."""
+        with self._recorder.flight():
+            started_at = time.monotonic()
+            try:
+                raw = await request.read()
+                refused = None
+            except web.HTTPRequestEntityTooLarge:
+                raw, refused = b"", too_large()
+            if (request.method, request.path) != ("POST", EMBEDDING_PATH):
+                refused = not_found(request.method, request.path)
+            recorded = _recorded(request, raw, started_at)
+            number = self._recorder.arrived(recorded)
+
+            fault = None if refused else self._faults.take()
+            if refused:
+                answer = answers.refusal(refused)
+            elif isinstance(fault, Failure):
+                answer = answers.failure(fault)
+            else:
+                answer = await self._answer(recorded, worker)
+            await asyncio.sleep(self.latency)
+
+            if isinstance(fault, Drop) and fault.when == "before":
+                return _dropped(request)
+            self._recorder.answered(number, answer.status, answer.code)
+            if isinstance(fault, Drop):
+                return await _dropped_in_body(request, answer)
+            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def _answer(self, recorded: RecordedRequest, worker: Executor) -> Answer:
+        try:
+            check_key(recorded.api_key, self.api_key)
+            request = read_request(recorded.body, self._models)
+            self._quota.spend(request.tokens)
+        except RefusalError as error:
+            return answers.refusal(error)
+        texts = len(request.texts)
+        order = self._rng.permutation(texts).tolist() if self.shuffle else range(texts)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(worker, self._embed, request, order)
+
+    def _embed(self, request: EmbeddingRequest, order: list[int] | range) -> Answer:
+        try:
+            vectors = dense_vectors(self._engine, request)
+        except Exception as error:
+            _log.exception("The engine failed.")
+            return answers.refusal(RefusalError(500, "InternalError.Algo", repr(error)))
+        return answers.success(vectors, order, request.tokens)
+
+
+def _recorded(request: web.Request, raw: bytes, started_at: float) -> RecordedRequest:
+    headers = request.headers.copy()
+    scheme, _, key = headers.popall("Authorization", [""])[0].partition(" ")
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return RecordedRequest(
+        path=request.path,
+        api_key=key.strip() if scheme.lower() == "bearer" else None,
+        headers=headers,
+        body=body,
+        status=None,
+        code=None,
+        client=f"{peer[0]}:{peer[1]}" if peer else None,
+        started_at=started_at,
+    )
+
+
+def _dropped(request: web.Request) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()  # aiohttp wants one, and finds nowhere to send it
+
+
+async def _dropped_in_body(request: web.Request, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = len(answer.body)
+    await response.prepare(request)
+    await response.write(answer.body[: len(answer.body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response

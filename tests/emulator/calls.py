@@ -1,0 +1,63 @@
+"""One HTTP request to an emulator, with nothing of the library's client in it."""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+import numpy as np
+
+from qwen_embed.emulator import Emulator
+
+KEY = "sk-test"
+RESOURCE = "/services/embeddings/text-embedding/text-embedding"
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Message
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        return np.array([row["embedding"] for row in self.json["output"]["embeddings"]])
+
+
+def body_for(texts, model="text-embedding-v4", **parameters):
+    return {"model": model, "input": {"texts": texts}, "parameters": parameters}
+
+
+def send(url, *, method="POST", data=None, headers=None) -> Reply:
+    request = urllib.request.Request(  # noqa: S310 - the emulator's own address
+        url, data=data, method=method, headers=headers or {}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            return Reply(response.status, response.headers, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, error.headers, error.read())
+
+
+def post(service: Emulator, body, *, key=KEY, **headers) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return send(
+        service.native_url + RESOURCE,
+        data=data,
+        headers={
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    )
+
+
+def embed(service: Emulator, texts, **parameters) -> Reply:
+    return post(service, body_for(texts, **parameters))

@@ -1,0 +1,86 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from qwen_embed.emulator.__main__ import main
+from qwen_embed.emulator.rules import EMBEDDING_PATH
+
+from .calls import body_for, send
+
+
+@contextmanager
+def running(*options):
+    """The process and its greeting; the process is ended by its own id if a test leaves it."""
+    command = [sys.executable, "-X", "dev", "-m", "qwen_embed.emulator", "--port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        greeting = ""
+        while "Ctrl-C" not in greeting:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            greeting += line
+        yield process, greeting
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def url_in(greeting):
+    return re.search(r"http://\S+/api/v1", greeting).group()
+
+
+def ask(url, key="sk-emulator"):
+    return send(
+        url.removesuffix("/api/v1") + EMBEDDING_PATH,
+        data=json.dumps(body_for(["a"], dimension=64)).encode(),
+        headers={"Authorization": f"Bearer {key}"},
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_greets_answers_and_ends_cleanly_when_told_to(number):
+    with running() as (process, greeting):
+        url = url_in(greeting)
+        assert f"export DASHSCOPE_BASE_URL={url}" in greeting
+        assert "export DASHSCOPE_API_KEY=sk-emulator" in greeting
+        assert "vectors are NOT Qwen's" in greeting
+        assert ask(url).status == 200
+        os.kill(process.pid, number)
+        output, errors = process.communicate(timeout=10)
+        assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
+
+
+def test_options_reach_the_service():
+    with running("--api-key", "sk-mine", "--requests-per-minute", "1") as (_, greeting):
+        assert "export DASHSCOPE_API_KEY=sk-mine" in greeting
+        assert ask(url_in(greeting)).status == 401
+        assert ask(url_in(greeting), "sk-mine").status == 200
+        assert ask(url_in(greeting), "sk-mine").status == 429
+
+
+def test_a_host_that_others_can_reach_is_warned_about():
+    with running("--host", "0.0.0.0") as (process, greeting):  # noqa: S104 - what is warned about
+        assert "127.0.0.1" in url_in(greeting)
+        process.terminate()
+        assert "not a loopback address" in process.communicate(timeout=10)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--requests-per-minute", "0"], "A quota must be above 0"),
+        (["--host", "203.0.113.1"], "assign requested address"),
+    ],
+)
+def test_options_that_cannot_be_served_are_told_in_a_line(options, complaint, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--port", "0", *options])
+    assert complaint in capsys.readouterr().err

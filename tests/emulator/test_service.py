@@ -1,0 +1,361 @@
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import uuid
+
+import numpy as np
+import pytest
+
+from qwen_embed.emulator import Emulator
+from qwen_embed.emulator.rules import EMBEDDING_PATH
+
+from .calls import KEY, RESOURCE, body_for, embed, post, send
+
+
+def error_of(reply):
+    """Status, code and message, after checking that the body has nothing but them and an id."""
+    assert set(reply.json) == {"code", "message", "request_id"}
+    assert uuid.UUID(reply.json["request_id"])
+    assert reply.headers["Content-Type"] == "application/json"
+    return reply.status, reply.json["code"], reply.json["message"]
+
+
+def test_a_success_has_exactly_the_shape_of_the_service(service):
+    reply = embed(service, ["风急天高", "hello"], dimension=64)
+    body = reply.json
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "application/json"
+    assert set(body) == {"output", "usage", "request_id"}
+    assert set(body["output"]) == {"embeddings"}
+    assert [set(row) for row in body["output"]["embeddings"]] == [{"text_index", "embedding"}] * 2
+    assert [row["text_index"] for row in body["output"]["embeddings"]] == [0, 1]
+    assert all(type(x) is float for row in body["output"]["embeddings"] for x in row["embedding"])
+    assert body["usage"] == {"total_tokens": 6}
+    assert str(uuid.UUID(body["request_id"])) == body["request_id"]
+
+
+def test_vectors_are_unit_and_of_the_length_asked_for(service):
+    vectors = embed(service, ["a cat", "a dog"], dimension=256).vectors
+    assert vectors.shape == (2, 256)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_numbers_are_single_precision_printed_as_doubles(service):
+    vectors = embed(service, ["a cat"]).vectors
+    np.testing.assert_array_equal(vectors.astype(np.float32).astype(np.float64), vectors)
+
+
+def test_every_answer_has_an_id_of_its_own(service):
+    ids = {embed(service, ["a"], dimension=64).json["request_id"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_another_key_is_refused(service):
+    reply = post(service, body_for(["a"]), key="sk-other")
+    assert error_of(reply) == (401, "InvalidApiKey", "Invalid API-key provided.")
+
+
+def test_a_request_without_a_key_is_refused(service):
+    reply = send(service.native_url + RESOURCE, data=b"{}")
+    assert reply.status == 401
+    assert service.requests[0].api_key is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"\xff\xfe", b'"text"', b"[" * 100_000])
+def test_a_body_that_is_no_json_object_is_refused(service, raw):
+    assert error_of(post(service, raw)) == (
+        400,
+        "InvalidParameter",
+        "The request body must be a JSON object.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", RESOURCE), ("GET", "/models"), ("POST", "/services/rerank"), ("POST", "/tasks/7")],
+)
+def test_other_paths_are_not_found_and_say_which_exists(service, method, path):
+    reply = send(service.native_url + path, method=method)
+    assert error_of(reply)[:2] == (404, "NotFound")
+    assert EMBEDDING_PATH in reply.json["message"]
+
+
+def test_a_body_above_16_mib_is_refused(service):
+    reply = post(service, body_for(["a" * (16 * 1024 * 1024)]))
+    assert error_of(reply) == (413, "BadRequest.TooLarge", "Payload Too Large.")
+
+
+def test_a_body_just_below_16_mib_is_read(service):
+    reply = post(service, body_for(["a" * (16 * 1024 * 1024 - 200)]))
+    assert error_of(reply)[2].endswith("Range of input length should be [1, 8192]")
+
+
+def test_rows_may_come_in_random_order_with_the_right_indices(service):
+    texts = [f"text number {number}" for number in range(10)]
+    in_order = embed(service, texts).vectors
+    service.shuffle = True
+    rows = embed(service, texts).json["output"]["embeddings"]
+    order = [row["text_index"] for row in rows]
+    assert order != sorted(order)
+    assert sorted(order) == list(range(10))
+    for row in rows:
+        np.testing.assert_array_equal(row["embedding"], in_order[row["text_index"]])
+
+
+def test_a_seed_fixes_the_random_orders():
+    def orders(seed):
+        with Emulator(api_key=KEY, shuffle=True, seed=seed) as service:
+            rows = embed(service, ["a"] * 10, dimension=64).json["output"]["embeddings"]
+            return [row["text_index"] for row in rows]
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+
+
+def test_latency_is_added_to_an_answer_and_may_change_while_it_runs(service):
+    embed(service, ["a"])
+    service.latency = 0.2
+    started_at = time.monotonic()
+    embed(service, ["a"])
+    assert time.monotonic() - started_at >= 0.2
+
+
+def test_requests_above_the_quota_are_throttled(service):
+    service.set_quota(requests_per_minute=60)
+    assert embed(service, ["a"]).status == 200
+    assert error_of(embed(service, ["a"])) == (
+        429,
+        "Throttling.RateQuota",
+        "Requests rate limit exceeded, please try again later.",
+    )
+
+
+def test_tokens_above_the_quota_are_throttled(service):
+    service.set_quota(tokens_per_minute=60)
+    assert embed(service, ["a"]).status == 200
+    assert error_of(embed(service, ["a"])) == (
+        429,
+        "Throttling.AllocationQuota",
+        "Allocated quota exceeded, please increase your quota limit.",
+    )
+
+
+def test_a_quota_may_be_lifted(service):
+    service.set_quota(requests_per_minute=1, tokens_per_minute=1)
+    embed(service, ["a"])
+    service.set_quota()
+    assert embed(service, ["a"]).status == 200
+
+
+def test_a_planned_failure_is_answered_once(service):
+    service.fail_next()
+    reply = embed(service, ["a"])
+    assert error_of(reply)[:2] == (500, "InternalError")
+    assert embed(service, ["a"]).status == 200
+
+
+def test_planned_failures_queue_up(service):
+    service.fail_next(2, status=503, code="ModelUnavailable", message="Busy.")
+    service.fail_next(status=429, code="Throttling", headers={"Retry-After": "3"})
+    replies = [embed(service, ["a"]) for _ in range(4)]
+    assert [reply.status for reply in replies] == [503, 503, 429, 200]
+    assert error_of(replies[0]) == (503, "ModelUnavailable", "Busy.")
+    assert replies[2].headers["Retry-After"] == "3"
+
+
+def test_a_failure_may_come_with_status_200(service):
+    service.fail_next(status=200, code="DataInspectionFailed", message="No.")
+    assert error_of(embed(service, ["a"])) == (200, "DataInspectionFailed", "No.")
+
+
+def test_a_failure_may_be_the_page_of_a_proxy(service):
+    page = b"<html>502 Bad Gateway</html>"
+    service.fail_next(status=502, body=page)
+    reply = embed(service, ["a"])
+    assert (reply.status, reply.raw, reply.headers["Content-Type"]) == (502, page, "text/html")
+    assert service.requests[0].code is None
+
+
+def test_a_failure_may_have_a_content_type_of_its_own(service):
+    service.fail_next(status=502, body=b"bad", headers={"content-type": "text/plain"})
+    assert embed(service, ["a"]).headers["Content-Type"] == "text/plain"
+
+
+def test_requests_for_other_paths_do_not_use_up_faults(service):
+    service.fail_next()
+    send(f"{service.native_url}/models", method="GET")
+    assert embed(service, ["a"]).status == 500
+
+
+def test_a_connection_may_be_dropped_before_the_answer(service):
+    service.drop_next()
+    with pytest.raises(http.client.RemoteDisconnected):
+        embed(service, ["a"])
+    assert service.requests[0].status is None
+    assert embed(service, ["a"]).status == 200
+
+
+def test_a_connection_may_be_dropped_in_the_middle_of_the_body(service):
+    service.drop_next(2, when="body")
+    for _ in range(2):
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            embed(service, ["a"])
+        assert caught.value.partial.startswith(b'{"output":')
+        assert caught.value.expected > 0
+    assert service.requests[0].status == 200
+    assert embed(service, ["a"]).status == 200
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda service: service.fail_next(0),
+        lambda service: service.drop_next(-1),
+        lambda service: service.drop_next(when="after"),
+    ],
+)
+def test_a_fault_that_cannot_happen_is_a_mistake(service, plan):
+    with pytest.raises(ValueError, match="must be"):
+        plan(service)
+
+
+def test_a_model_may_be_changed_for_one_emulator(service):
+    service.set_model("text-embedding-v4", texts_per_request=6)
+    assert embed(service, ["a"] * 6).status == 200
+    assert "larger than 6." in embed(service, ["a"] * 7).json["message"]
+    with Emulator(api_key=KEY) as other:
+        assert embed(other, ["a"] * 7).status == 200
+
+
+def test_a_model_may_be_added(service):
+    assert embed(service, ["a"], model="text-embedding-v9").status == 404
+    service.set_model("text-embedding-v9", default_dimension=512)
+    assert embed(service, ["a"], model="text-embedding-v9").vectors.shape == (1, 512)
+
+
+def test_a_request_is_recorded_whole(service):
+    body = body_for(["a"], dimension=64)
+    before = time.monotonic()
+    post(service, body, X_DashScope_WorkSpace="ws-1")
+    (recorded,) = service.requests
+    assert recorded.path == EMBEDDING_PATH
+    assert recorded.api_key == KEY
+    assert recorded.headers["X-DashScope-WorkSpace"] == "ws-1"
+    assert "Authorization" not in recorded.headers
+    assert recorded.body == body
+    assert (recorded.status, recorded.code) == (200, None)
+    assert recorded.client.startswith("127.0.0.1:")
+    assert before <= recorded.started_at <= time.monotonic()
+
+
+def test_refusals_are_recorded_with_their_code(service):
+    post(service, b"{")
+    post(service, body_for(["a"]), key="sk-other")
+    embed(service, ["a"], model="xxx")
+    assert [(request.status, request.code) for request in service.requests] == [
+        (400, "InvalidParameter"),
+        (401, "InvalidApiKey"),
+        (404, "ModelNotFound"),
+    ]
+    assert service.requests[0].body is None
+
+
+def test_a_request_is_recorded_while_it_waits_for_its_answer(service):
+    service.latency = 0.3
+    thread = threading.Thread(target=embed, args=(service, ["a"]))
+    thread.start()
+    while not service.requests:
+        time.sleep(0.005)
+    assert service.requests[0].status is None
+    thread.join()
+    assert service.requests[0].status == 200
+
+
+def test_requests_on_one_connection_have_the_same_client(service):
+    connection = http.client.HTTPConnection(service.native_url.split("/")[2])
+    for _ in range(2):
+        connection.request(
+            "POST",
+            EMBEDDING_PATH,
+            json.dumps(body_for(["a"], dimension=64)),
+            {"Authorization": f"Bearer {KEY}"},
+        )
+        connection.getresponse().read()
+    connection.close()
+    embed(service, ["a"])
+    first, second, third = (request.client for request in service.requests)
+    assert first == second != third
+
+
+def test_clear_forgets_requests_and_the_peak(service):
+    embed(service, ["a"])
+    service.clear()
+    assert service.requests == []
+    assert service.peak_in_flight == 0
+
+
+def test_the_peak_is_the_most_requests_at_one_time(service):
+    service.latency = 0.2
+    threads = [threading.Thread(target=embed, args=(service, ["a"])) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert service.peak_in_flight == 5
+    service.latency = 0
+    service.clear()
+    for _ in range(3):
+        embed(service, ["a"])
+    assert service.peak_in_flight == 1
+
+
+class SlowEngine:
+    dimension = 8
+
+    def embed(self, texts, *, text_type, instruct):
+        time.sleep(0.2)
+        return np.eye(len(texts), 8)
+
+
+def test_a_slow_engine_does_not_hold_up_other_answers():
+    with Emulator(api_key=KEY, engine=SlowEngine()) as service:
+        thread = threading.Thread(target=embed, args=(service, ["a"]))
+        thread.start()
+        while not service.requests:
+            time.sleep(0.005)
+        assert embed(service, []).status == 400
+        assert service.requests[0].status is None
+        thread.join()
+        assert service.requests[0].status == 200
+
+
+def test_an_engine_that_fails_is_a_fault_of_the_service():
+    class Broken:
+        dimension = 8
+
+        def embed(self, texts, *, text_type, instruct):
+            raise RuntimeError("out of luck")
+
+    with Emulator(api_key=KEY, engine=Broken()) as service:
+        assert error_of(embed(service, ["a"])) == (
+            500,
+            "InternalError.Algo",
+            "RuntimeError('out of luck')",
+        )
+
+
+def test_two_emulators_side_by_side_have_keys_of_their_own():
+    with Emulator(api_key="sk-one") as one, Emulator(api_key="sk-two") as two:
+        assert post(one, body_for(["a"]), key="sk-one").status == 200
+        assert post(two, body_for(["a"]), key="sk-two").status == 200
+        assert post(one, body_for(["a"]), key="sk-two").status == 401
+        assert [len(one.requests), len(two.requests)] == [2, 1]
+
+
+def test_nothing_listens_any_more_once_stopped():
+    with Emulator(api_key=KEY) as service:
+        url = service.native_url
+    with pytest.raises(urllib.error.URLError):
+        send(url)

@@ -1,0 +1,31 @@
+import time
+
+import pytest
+
+from qwen_embed.emulator.tokens import count_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        (" \t\n\u3000\u200b\0", 0),
+        ("风急天高", 4),
+        ("word", 1),
+        ("embedding", 3),
+        ("ein Würfel", 3),
+        ("2026", 4),
+        ("Hi, you!", 4),
+        ("猫cat猫", 3),
+        ("😀😀", 2),
+    ],
+)
+def test_tokens_are_counted_about_as_the_service_does(text, tokens):
+    assert count_tokens(text) == tokens
+
+
+def test_five_megabytes_are_counted_in_a_moment():
+    text = "hello world, 2026 " * 290_000
+    started_at = time.perf_counter()
+    count_tokens(text)
+    assert time.perf_counter() - started_at < 2
