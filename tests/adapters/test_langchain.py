@@ -1,0 +1,73 @@
+"""What is LangChain's alone: its stores and its cache."""
+
+from __future__ import annotations
+
+import pytest
+from faces import API_KEY
+from langchain_classic.embeddings import CacheBackedEmbeddings
+from langchain_classic.storage import LocalFileStore
+from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_qdrant import QdrantVectorStore
+
+import langchain_qwen_embed
+from langchain_qwen_embed import QwenEmbeddings
+
+PASSAGES = ["The Queen of Hearts made tarts.", "The wind rises over the sea.", "Cats like milk."]
+
+
+@pytest.fixture
+def embeddings(service):
+    with QwenEmbeddings(api_key=API_KEY, base_url=service.native_url) as embeddings:
+        yield embeddings
+
+
+def test_rows_are_lists_of_exactly_float(embeddings):
+    rows = [*embeddings.embed_documents(["a", "b", "a"]), embeddings.embed_query("c")]
+
+    assert {type(row) for row in rows} == {list}
+    assert {type(value) for row in rows for value in row} == {float}
+
+
+def test_a_store_finds_what_was_asked_for(embeddings):
+    store = InMemoryVectorStore.from_texts(PASSAGES, embeddings)
+
+    [found] = store.similarity_search("Who made the tarts?", k=1)
+
+    assert found.page_content == PASSAGES[0]
+
+
+def test_qdrant_on_disk_takes_documents_and_queries_in_their_roles(embeddings, service, tmp_path):
+    store = QdrantVectorStore.from_documents(
+        [Document(page_content=text) for text in PASSAGES],
+        embedding=embeddings,
+        path=str(tmp_path),
+        collection_name="passages",
+    )
+    service.clear()
+
+    [found] = store.similarity_search("Who made the tarts?", k=1)
+    store.client.close()
+
+    assert found.page_content == PASSAGES[0]
+    assert [request.body["parameters"]["text_type"] for request in service.requests] == ["query"]
+
+
+def test_the_namespace_serves_langchains_cache(embeddings, service, tmp_path):
+    cached = CacheBackedEmbeddings.from_bytes_store(
+        embeddings,
+        LocalFileStore(tmp_path),
+        namespace=embeddings.cache_namespace,
+        key_encoder="sha256",
+    )
+    first = cached.embed_documents(PASSAGES)
+    service.clear()
+
+    assert cached.embed_documents(PASSAGES) == first
+    assert service.requests == []
+
+
+def test_importing_the_package_loads_nothing_until_a_name_is_asked_for():
+    assert dir(langchain_qwen_embed) == ["QwenEmbeddings"]
+    with pytest.raises(AttributeError, match="Qwen3"):
+        _ = langchain_qwen_embed.Qwen3

@@ -1,0 +1,180 @@
+"""What is LlamaIndex's alone: its hooks, its way of saving objects, its pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+from faces import API_KEY
+from llama_index.core import VectorStoreIndex
+from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.schema import TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
+from pydantic import ValidationError
+
+from llamaindex_qwen_embed import QwenEmbedding
+
+TEXTS = [f"text {n}" for n in range(95)]
+
+
+def make(service, **options):
+    return QwenEmbedding(**{"api_key": API_KEY, "base_url": service.native_url, **options})
+
+
+@pytest.mark.parametrize(
+    ("embed", "text_type"),
+    [
+        (lambda embedding: embedding.get_query_embedding("a"), "query"),
+        (lambda embedding: asyncio.run(embedding.aget_query_embedding("a")), "query"),
+        (lambda embedding: embedding.get_text_embedding("a"), "document"),
+        (lambda embedding: asyncio.run(embedding.aget_text_embedding("a")), "document"),
+        (lambda embedding: embedding.get_text_embedding_batch(["a"])[0], "document"),
+        (lambda embedding: asyncio.run(embedding.aget_text_embedding_batch(["a"]))[0], "document"),
+    ],
+    ids=["query", "query-async", "text", "text-async", "batch", "batch-async"],
+)
+def test_every_hook_sends_one_whole_body(service, embed, text_type):
+    row = embed(make(service, dimension=64))
+
+    assert [request.body for request in service.requests] == [
+        {
+            "model": "text-embedding-v4",
+            "input": {"texts": ["a"]},
+            "parameters": {"text_type": text_type, "dimension": 64},
+        }
+    ]
+    assert [type(value) for value in row] == [float] * 64
+
+
+@pytest.mark.parametrize("num_workers", [None, 1, 4])
+def test_95_texts_are_10_requests(service, num_workers):
+    embedding = make(service, num_workers=num_workers)
+
+    assert len(embedding.get_text_embedding_batch(TEXTS)) == 95
+    assert len(service.requests) == 10
+    service.clear()
+    assert len(asyncio.run(embedding.aget_text_embedding_batch(TEXTS))) == 95
+    assert len(service.requests) == 10
+
+
+def test_concurrency_is_bounded_when_all_hand_overs_come_at_once(service):
+    service.latency = 0.02
+    embedding = make(service, embed_batch_size=10, max_concurrency=5, dimension=64)
+
+    asyncio.run(embedding.aget_text_embedding_batch([f"text {n}" for n in range(400)]))
+
+    assert service.peak_in_flight == 5
+
+
+def test_progress_of_llamaindex_is_accepted(service, capsys):
+    assert len(make(service).get_text_embedding_batch(TEXTS, show_progress=True)) == 95
+
+
+@pytest.mark.parametrize("name", ["model", "model_name"])
+def test_the_model_has_one_name_under_both_words(service, name):
+    embedding = make(service, **{name: "text-embedding-v3"})
+
+    assert embedding.model == embedding.model_name == "text-embedding-v3"
+    assert embedding.to_payload()["model_name"] == "text-embedding-v3"
+
+
+def test_two_different_models_are_refused(service):
+    with pytest.raises(ValidationError, match="differ"):
+        make(service, model="text-embedding-v3", model_name="text-embedding-v4")
+
+
+def test_a_copy_may_change_the_model_under_either_name(service):
+    changed = make(service).model_copy(update={"model_name": "text-embedding-v3"})
+
+    assert changed.model == changed.model_name == "text-embedding-v3"
+
+
+def test_a_dict_holds_what_changes_a_vector_and_makes_the_object_again(service):
+    embedding = make(service, dimension=512, instruct="Find it", normalize=True)
+
+    saved = embedding.to_dict()
+
+    assert saved == {
+        "class_name": "QwenEmbedding",
+        "model": "text-embedding-v4",
+        "model_name": "text-embedding-v4",
+        "dimension": 512,
+        "instruct": "Find it",
+        "normalize": True,
+        "empty_text": "error",
+        "embeddings_cache": None,
+    }
+    again = QwenEmbedding.from_dict(saved, api_key=API_KEY, base_url=service.native_url)
+    assert again.to_dict() == saved
+    assert again.get_query_embedding("a") == embedding.get_query_embedding("a")
+
+
+def test_a_pickle_carries_every_option_and_no_warning(service, caplog):
+    embedding = make(service, dimension=64, batch_size=3, timeout=7.0)
+    embedding.get_text_embedding("used")
+
+    again = pickle.loads(pickle.dumps(embedding))
+
+    assert caplog.text == ""
+    assert (again.dimension, again.batch_size, again.timeout) == (64, 3, 7.0)
+    assert again.get_text_embedding("a") == embedding.get_text_embedding("a")
+
+
+def test_a_cache_that_mixes_queries_with_documents_is_refused(service):
+    with pytest.raises(ValidationError, match="keyed by the text alone"):
+        make(service, embeddings_cache=SimpleKVStore())
+
+
+def nodes(count):
+    return [TextNode(text=f"passage number {n}", id_=str(n)) for n in range(count)]
+
+
+def test_an_index_finds_what_was_asked_for(service):
+    passages = ["The Queen of Hearts made tarts.", "The wind rises.", "Cats like milk."]
+    index = VectorStoreIndex([TextNode(text=text) for text in passages], embed_model=make(service))
+
+    [found] = index.as_retriever(similarity_top_k=1).retrieve("Who made the tarts?")
+
+    assert found.text == passages[0]
+
+
+def test_a_pipeline_embeds_every_node(service):
+    pipeline = IngestionPipeline(transformations=[make(service, dimension=64)])
+
+    embedded = pipeline.run(nodes=nodes(95))
+
+    assert [len(node.embedding) for node in embedded] == [64] * 95
+    assert len(service.requests) == 10
+
+
+def test_a_pipelines_cache_tells_dimensions_apart_and_knows_the_same_again(service):
+    cache = IngestionCache()
+
+    def run(**options):
+        pipeline = IngestionPipeline(transformations=[make(service, **options)], cache=cache)
+        return [len(node.embedding) for node in pipeline.run(nodes=nodes(5))]
+
+    assert run(dimension=64) == [64] * 5
+    assert run(dimension=128) == [128] * 5
+    assert len(service.requests) == 2
+    assert run(dimension=64, timeout=5.0, batch_size=7) == [64] * 5
+    assert len(service.requests) == 2
+
+
+def test_a_pipeline_runs_in_worker_processes(service):
+    pipeline = IngestionPipeline(transformations=[make(service, dimension=64)])
+
+    embedded = pipeline.run(nodes=nodes(40), num_workers=2)
+
+    assert sorted(int(node.id_) for node in embedded) == list(range(40))
+    assert [len(node.embedding) for node in embedded] == [64] * 40
+    assert len(service.requests) == 4
+
+
+def test_an_async_pipeline_runs_in_worker_processes(service):
+    pipeline = IngestionPipeline(transformations=[make(service, dimension=64)])
+
+    embedded = asyncio.run(pipeline.arun(nodes=nodes(40), num_workers=2))
+
+    assert [len(node.embedding) for node in embedded] == [64] * 40

@@ -1,0 +1,29 @@
+"""What all tests share: no settings from outside, the emulator, and the faces of the core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from faces import API_KEY, FACES, Face
+
+from qwen_embed.emulator import Emulator
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("DASHSCOPE_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with Emulator(api_key=API_KEY) as service:
+        yield service
+
+
+@pytest.fixture(params=FACES, ids=lambda face: face.name)
+def face(request: pytest.FixtureRequest) -> Face:
+    return request.param

@@ -1,0 +1,231 @@
+"""The path from texts to rows over a transport that the tests script, with no time passing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from qwen_embed.errors import (
+    AccessError,
+    ConnectionFailedError,
+    InvalidResponseError,
+    RateLimitError,
+    ServerError,
+)
+from qwen_embed.limiter import ConcurrencyLimiter
+from qwen_embed.pipeline import Call, Pipeline
+from qwen_embed.retry import RetryPolicy
+from qwen_embed.rows import ListRows
+from qwen_embed.transport import Reply
+from qwen_embed.wire import MAX_BODY_BYTES, Parameters
+
+
+class Service:
+    """Answers `[length of the text]` for each text, unless `refuse` says otherwise."""
+
+    def __init__(self):
+        self.sent = []
+        self.cancelled = 0
+        self.refuse = lambda texts, number: None
+
+    async def post(self, path, body):
+        texts = json.loads(body)["input"]["texts"]
+        self.sent.append(texts)
+        refusal = self.refuse(texts, len(self.sent))
+        try:
+            await asyncio.sleep(0)
+            if refusal == "hang":
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(refusal, Exception):
+            raise refusal
+        if isinstance(refusal, tuple):
+            status, code = refusal
+            return Reply(status, {}, json.dumps({"code": code, "message": "no"}).encode())
+        rows = [
+            {"text_index": index, "embedding": [float(len(text))]}
+            for index, text in enumerate(texts)
+        ]
+        body = {"output": {"embeddings": rows}, "usage": {"total_tokens": len(texts)}}
+        return Reply(200, {}, json.dumps(body).encode())
+
+    async def aclose(self):
+        pass
+
+
+async def no_sleep(seconds):
+    await asyncio.sleep(0)
+
+
+def pipeline(service, *, batch_size=2, max_concurrency=4, max_retries=2):
+    return Pipeline(
+        transport=service,
+        limiter=ConcurrencyLimiter(max_concurrency, clock=lambda: 0.0, sleep=no_sleep),
+        retry=RetryPolicy(max_retries, random=lambda: 0.0),
+        sleep=no_sleep,
+        advise=lambda error: None,
+        batch_size=batch_size,
+        max_concurrency=max_concurrency,
+        max_request_tokens=None,
+    )
+
+
+def call(texts):
+    return Call(texts, Parameters("m", "document"), ListRows(len(texts), False))
+
+
+def rows(call):
+    return [row and row[0] for row in call.rows._rows]
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+TEXTS = ["x" * n for n in range(1, 10)]
+
+
+async def test_rows_come_in_the_order_of_the_texts(service):
+    done = call(TEXTS)
+
+    await pipeline(service).embed(done)
+
+    assert rows(done) == [float(n) for n in range(1, 10)]
+    assert (done.usage.requests, done.usage.retries, done.usage.tokens) == (5, 0, 9)
+
+
+async def test_progress_is_told_in_texts(service):
+    done = call(TEXTS)
+    told = []
+    done.progress = told.append
+
+    await pipeline(service).embed(done)
+
+    assert sorted(told) == [1, 2, 2, 2, 2]
+
+
+async def test_only_the_failed_request_is_repeated(service):
+    service.refuse = lambda texts, number: (500, "InternalError") if number == 2 else None
+    done = call(TEXTS)
+
+    await pipeline(service).embed(done)
+
+    assert rows(done) == [float(n) for n in range(1, 10)]
+    assert len(service.sent) == 6
+    assert done.usage.retries == 1
+
+
+async def test_what_no_retry_heals_cancels_what_is_in_flight(service):
+    service.refuse = lambda texts, number: (400, "Arrearage") if number == 3 else "hang"
+
+    with pytest.raises(AccessError):
+        await pipeline(service).embed(call(TEXTS))
+
+    assert len(service.sent) == 4
+    assert service.cancelled == 3
+
+
+async def test_a_throttled_request_waits_its_turn_as_long_as_others_are_served(service):
+    refusals = iter(range(20))
+
+    def refuse(texts, number):
+        if texts == ["xxx", "xxxx"] and next(refusals, None) is not None:
+            return (429, "Throttling.RateQuota")
+        return None
+
+    service.refuse = refuse
+    done = call(["x" * n for n in range(1, 300)])
+
+    await pipeline(service, max_retries=1).embed(done)
+
+    assert None not in rows(done)
+    assert done.failures == {}
+
+
+async def test_a_request_that_fails_for_good_while_others_are_served_fails_alone(service):
+    service.refuse = lambda texts, number: (500, "InternalError") if "xxx" in texts else None
+    done = call(["x" * n for n in range(1, 60)])
+
+    await pipeline(service).embed(done)
+
+    assert set(done.failures) == {2, 3}
+    assert isinstance(done.failures[2], ServerError)
+    assert rows(done).count(None) == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        ((503, "ServiceUnavailable"), ServerError),
+        ((429, "Throttling"), RateLimitError),
+        (ConnectionFailedError("gone"), ConnectionFailedError),
+    ],
+)
+async def test_a_service_gone_in_the_middle_ends_the_call_and_keeps_the_rows(
+    service, refusal, error
+):
+    service.refuse = lambda texts, number: refusal if number > 3 else None
+    done = call(["x" * n for n in range(1, 1000)])
+
+    with pytest.raises(error):
+        await pipeline(service).embed(done)
+
+    assert sum(row is not None for row in rows(done)) == 6
+    assert len(service.sent) < 30
+
+
+async def test_an_answer_of_another_dimension_than_before_is_refused(service):
+    asked = pipeline(service)
+    await asked.embed(call(["a"]))
+
+    async def two_numbers(path, body):
+        answer = {"output": {"embeddings": [{"text_index": 0, "embedding": [1.0, 2.0]}]}}
+        return Reply(200, {}, json.dumps(answer).encode())
+
+    service.post = two_numbers
+    with pytest.raises(InvalidResponseError, match="2 numbers where 1 are due"):
+        await asked.embed(call(["b"]))
+
+
+async def test_a_body_above_what_the_service_takes_is_halved_before_it_is_sent(service):
+    half = "x" * (MAX_BODY_BYTES // 2)
+    done = call([half + "a", half + "b"])
+
+    await pipeline(service).embed(done)
+
+    assert [len(texts) for texts in service.sent] == [1, 1]
+    assert None not in rows(done)
+
+
+async def test_a_cap_without_a_number_is_found_by_halving(service):
+    async def refuse_more_than_two(path, body, answer=service.post):
+        if len(json.loads(body)["input"]["texts"]) > 2:
+            message = {"code": "InvalidParameter", "message": "batch size is invalid"}
+            return Reply(400, {}, json.dumps(message).encode())
+        return await answer(path, body)
+
+    service.post = refuse_more_than_two
+    done = call(TEXTS)
+
+    await pipeline(service, batch_size=9).embed(done)
+
+    assert rows(done) == [float(n) for n in range(1, 10)]
+
+
+async def test_a_refused_text_is_isolated_without_asking_again_for_the_others(service):
+    service.refuse = lambda texts, number: (
+        (400, "DataInspectionFailed") if "xxxxx" in texts else None
+    )
+    done = call(TEXTS)
+
+    await pipeline(service, batch_size=8).embed(done)
+
+    assert set(done.failures) == {4}
+    served = [text for texts in service.sent if "xxxxx" not in texts for text in texts]
+    assert sorted(served) == sorted(set(TEXTS) - {"xxxxx"})
+    assert len(service.sent) == 2 + 2 * 3  # each halving of 8 costs two requests

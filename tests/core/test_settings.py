@@ -1,0 +1,177 @@
+"""Options: names, environment, what may not be said, and what a dump shows."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from pydantic import ValidationError
+
+from qwen_embed.settings import EmbeddingSettings
+
+BEIJING = "https://dashscope.aliyuncs.com/api/v1"
+SINGAPORE = "https://dashscope-intl.aliyuncs.com/api/v1"
+
+
+def settings(**options):
+    return EmbeddingSettings(**{"api_key": "sk-1", **options})
+
+
+@pytest.mark.parametrize(
+    ("alias", "name", "value"),
+    [
+        ("model_name", "model", "text-embedding-v3"),
+        ("dimensions", "dimension", 512),
+        ("chunk_size", "batch_size", 5),
+    ],
+)
+def test_names_of_other_classes_are_accepted(alias, name, value):
+    assert getattr(settings(**{alias: value}), name) == value
+
+
+def test_the_key_may_come_under_the_name_of_another_class():
+    made = EmbeddingSettings(dashscope_api_key="sk-2")
+
+    assert made.api_key.get_secret_value() == "sk-2"
+
+
+def test_an_option_given_under_two_names_is_refused():
+    with pytest.raises(ValidationError):
+        settings(dimension=512, dimensions=256)
+
+
+def test_an_option_that_does_not_exist_is_refused():
+    with pytest.raises(ValidationError, match="dimention"):
+        settings(dimention=512)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "root"),
+    [
+        ({}, {}, BEIJING),
+        ({"region": "ap-southeast-1"}, {}, SINGAPORE),
+        ({"region": "intl"}, {}, SINGAPORE),
+        ({"region": "eu-central-1"}, {}, SINGAPORE),
+        ({"region": "cn-hongkong"}, {}, "https://cn-hongkong.dashscope.aliyuncs.com/api/v1"),
+        ({}, {"DASHSCOPE_REGION": "intl"}, SINGAPORE),
+        ({"workspace": "ws"}, {}, "https://ws.cn-beijing.maas.aliyuncs.com/api/v1"),
+        (
+            {"region": "intl"},
+            {"DASHSCOPE_WORKSPACE": "ws"},
+            "https://ws.ap-southeast-1.maas.aliyuncs.com/api/v1",
+        ),
+        ({}, {"DASHSCOPE_HTTP_BASE_URL": "https://a/api/v1"}, "https://a/api/v1"),
+        (
+            {},
+            {"DASHSCOPE_BASE_URL": "https://b/api/v1", "DASHSCOPE_HTTP_BASE_URL": "https://a"},
+            "https://b/api/v1",
+        ),
+        ({"region": "intl"}, {"DASHSCOPE_BASE_URL": "https://b/api/v1"}, SINGAPORE),
+        (
+            {"base_url": "https://c/api/v1/"},
+            {"DASHSCOPE_BASE_URL": "https://b"},
+            "https://c/api/v1",
+        ),
+        ({"base_url": "http://127.0.0.1:8765"}, {}, "http://127.0.0.1:8765/api/v1"),
+        (
+            {"base_url": "https://gateway/qwen"},
+            {"DASHSCOPE_REGION": "intl"},
+            "https://gateway/qwen",
+        ),
+    ],
+)
+def test_the_root_comes_from_what_is_said_before_the_environment(
+    monkeypatch, options, environment, root
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings(**options).base_url == root
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"region": "mars"}, "name one of cn-beijing"),
+        ({"base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"}, "/api/v1"),
+        ({"base_url": "dashscope.aliyuncs.com"}, "http"),
+        ({"base_url": "https://user:password@host/api/v1"}, "user name"),
+        ({"dimension": 1000}, "makes vectors of 64, 128, 256, 512, 768, 1024, 1536, 2048"),
+        ({"model": "text-embedding-v3", "instruct": "Find it"}, "takes no `instruct`"),
+        ({"api_key": "sk-with\nnewline"}, "no key has"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(options, message):
+    with pytest.raises(ValidationError, match=message):
+        settings(**options)
+
+
+def test_a_missing_key_says_what_to_do():
+    with pytest.raises(ValidationError, match=r"DASHSCOPE_API_KEY.*qwen_embed\.emulator"):
+        EmbeddingSettings()
+
+
+def test_the_key_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-env\n")
+
+    assert EmbeddingSettings().api_key.get_secret_value() == "sk-env"
+
+
+def test_an_unknown_model_takes_any_dimension_and_an_instruction():
+    assert settings(model="text-embedding-v9", dimension=77, instruct="Find it").dimension == 77
+
+
+def test_a_dump_shows_what_changes_a_vector_and_nothing_else():
+    assert settings(dimension=512, timeout=5).model_dump() == {
+        "model": "text-embedding-v4",
+        "dimension": 512,
+        "instruct": None,
+        "normalize": False,
+        "empty_text": "error",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "text-embedding-v3"}, {"dimension": 64}, {"instruct": "x"}, {"normalize": True}],
+)
+def test_what_changes_a_vector_changes_the_namespace(change):
+    assert settings().cache_namespace != settings(**change).cache_namespace
+
+
+@pytest.mark.parametrize("change", [{"api_key": "sk-2"}, {"region": "intl"}, {"timeout": 5}])
+def test_what_changes_no_vector_keeps_the_namespace(change):
+    assert settings().cache_namespace == settings(**change).cache_namespace
+
+
+def test_the_namespace_holds_only_characters_that_any_store_takes():
+    name = settings(model="vendor/名字 v1:2", instruct="x").cache_namespace
+
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
+
+
+@pytest.mark.parametrize("name", ["dimension", "dimensions", "api_key", "model_name"])
+def test_an_option_is_fixed_once_the_object_is_made(name):
+    with pytest.raises(TypeError, match="model_copy"):
+        setattr(settings(), name, "other")
+
+
+def test_a_copy_with_changes_is_checked_anew():
+    made = settings(dimension=512, batch_size=5)
+
+    changed = made.model_copy(update={"dimensions": 256, "region": "intl"})
+
+    assert (changed.dimension, changed.batch_size, changed.base_url) == (256, 5, SINGAPORE)
+    with pytest.raises(ValidationError):
+        made.model_copy(update={"dimension": 1000})
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))]
+)
+def test_a_copy_has_the_same_options_and_the_key(copied):
+    made = settings(dimension=512, base_url="https://a/api/v1", workspace="ws")
+
+    assert copied(made) == made
+    assert copied(made).api_key.get_secret_value() == "sk-1"

@@ -1,0 +1,243 @@
+"""Bodies out, answers in: pure functions compared whole."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+
+import pytest
+
+from qwen_embed.errors import (
+    AccessError,
+    AuthenticationError,
+    BatchSizeError,
+    InvalidResponseError,
+    MalformedResponseError,
+    ModelNotFoundError,
+    ModerationError,
+    RateLimitError,
+    ServerError,
+    ServiceError,
+    TextRefusedError,
+)
+from qwen_embed.wire import Answer, Parameters, build_body, parse_answer, parse_refusal
+
+QUERY = Parameters("text-embedding-v4", "query", dimension=64, instruct="Find it")
+
+
+def answer(*rows, **more):
+    embeddings = [{"text_index": index, "embedding": row} for index, row in rows]
+    return json.dumps({"output": {"embeddings": embeddings}, **more}).encode()
+
+
+def test_a_body_has_the_parameters_object_even_where_nothing_is_asked_for():
+    assert json.loads(build_body(["a"], Parameters("m", "document"))) == {
+        "model": "m",
+        "input": {"texts": ["a"]},
+        "parameters": {"text_type": "document"},
+    }
+
+
+def test_a_query_carries_dimension_and_instruct():
+    assert json.loads(build_body(["风"], QUERY)) == {
+        "model": "text-embedding-v4",
+        "input": {"texts": ["风"]},
+        "parameters": {"text_type": "query", "dimension": 64, "instruct": "Find it"},
+    }
+
+
+def test_rows_are_put_in_the_order_of_text_index():
+    body = answer(
+        (1, [3.0, 4.0]), (0, [1.0, 2.0]), usage={"total_tokens": 27}, request_id="1ba94ac8"
+    )
+
+    assert parse_answer(body, count=2, dimension=None) == Answer(
+        dense=[[1.0, 2.0], [3.0, 4.0]], tokens=27, request_id="1ba94ac8"
+    )
+
+
+def test_values_are_floats_even_where_the_service_prints_whole_numbers():
+    [row] = parse_answer(answer((0, [0, 1, -2])), count=1, dimension=3).dense
+
+    assert [type(value) for value in row] == [float] * 3
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ["-0.006929283495992422", "1.0483", "1e-7", "-3.4028235E+38", "0.1", "5e-324", "-0.0"],
+)
+def test_values_are_read_exactly(printed):
+    body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[%s]}]}}' % printed.encode()
+
+    assert repr(parse_answer(body, count=1, dimension=1).dense[0][0]) == repr(float(printed))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answer((0, [1.0])),
+        answer((0, [1.0]), (1, [1.0]), (2, [1.0])),
+        answer((0, [1.0]), (0, [1.0])),
+        answer((0, [1.0]), (2, [1.0])),
+        answer((0, [1.0]), (-1, [1.0])),
+        answer((0, [1.0]), (1, [1.0, 2.0])),
+        answer((0, []), (1, [])),
+        answer((0, [1.0]), (1, [None])),
+        answer((0, [1.0]), (1, ["1.0"])),
+        answer((0, [1.0]), (1, [True])),
+        answer((0, [1.0]), (1, None)),
+        answer((0, [1.0]), ("1", [1.0])),
+        answer((0, [1.0]), (1, [1.0])).replace(b"1.0", b"1e999"),
+        b'{"output":{"embeddings":[{"embedding":[1.0]},{"embedding":[1.0]}]}}',
+        b'{"output":{}}',
+        b"{}",
+        b"[]",
+        b"null",
+        b'"text"',
+    ],
+)
+def test_an_answer_that_lies_is_never_believed(body):
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_answer(body, count=2, dimension=1)
+    assert not isinstance(caught.value, MalformedResponseError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html></html>",
+        answer((0, [1.0]))[:-9],
+        b"\xff\xfe",
+        answer((0, [1.5])).replace(b"1.5", b"NaN"),
+        answer((0, [1.5])).replace(b"1.5", b"Infinity"),
+    ],
+)
+def test_an_answer_that_is_not_whole_json_is_told_apart(body):
+    with pytest.raises(MalformedResponseError):
+        parse_answer(body, count=1, dimension=1)
+
+
+def test_a_dimension_that_was_not_asked_for_is_refused():
+    with pytest.raises(InvalidResponseError, match="2 numbers where 3 are due"):
+        parse_answer(answer((0, [1.0, 2.0])), count=1, dimension=3)
+
+
+def test_a_refusal_sent_with_200_is_a_refusal():
+    body = b'{"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "r"}'
+
+    with pytest.raises(AuthenticationError) as caught:
+        parse_answer(body, count=1, dimension=None)
+    assert caught.value.request_id == "r"
+
+
+RANGE = "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 8192]"
+BATCH = (
+    "<400> InternalError.Algo.InvalidParameter: Value error, batch size is invalid, "
+    "it should not be larger than {}.: input.contents"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind", "scope"),
+    [
+        (400, "InvalidParameter", BATCH.format(10), BatchSizeError, "texts"),
+        (400, "invalid_parameter_error", BATCH.format(6), BatchSizeError, "texts"),
+        (
+            400,
+            "InvalidParameter",
+            "batch size is invalid, it should not be larger than 25.: payload.input.contents",
+            BatchSizeError,
+            "texts",
+        ),
+        (400, "InvalidParameter", RANGE, TextRefusedError, "texts"),
+        (400, "InvalidParameter", "contents is neither str nor list", TextRefusedError, "texts"),
+        (401, "InvalidApiKey", "Invalid API-key provided.", AuthenticationError, "call"),
+        (401, "invalid_api_key", "Incorrect API key provided. ", AuthenticationError, "call"),
+        (401, "NOT AUTHORIZED", "Access denied: Either ...", AccessError, "call"),
+        (400, "Arrearage", "Access denied, please make sure ...", AccessError, "call"),
+        (403, "AccessDenied", "", AccessError, "call"),
+        (403, "AccessDenied.Unpurchased", "", AccessError, "call"),
+        (403, "Model.AccessDenied", "", AccessError, "call"),
+        (403, "Workspace.AccessDenied", "", AccessError, "call"),
+        (403, "access_denied", "", AccessError, "call"),
+        (403, "AllocationQuota.FreeTierOnly", "The free tier ...", AccessError, "call"),
+        (404, "ModelNotFound", "The model `x` does not exist", ModelNotFoundError, "call"),
+        (400, "Model.NotExist", "Model not exist.", ModelNotFoundError, "call"),
+        (404, "model_not_found", "", ModelNotFoundError, "call"),
+        (400, "model_not_supported", "", ModelNotFoundError, "call"),
+        (400, "DataInspectionFailed", "Input data may ...", ModerationError, "texts"),
+        (400, "data_inspection_failed", "", ModerationError, "texts"),
+        (429, "Throttling", "Requests rate limit exceeded", RateLimitError, "request"),
+        (429, "Throttling.RateQuota", "", RateLimitError, "request"),
+        (429, "LimitRequests", "", RateLimitError, "request"),
+        (429, "limit_requests", "", RateLimitError, "request"),
+        (429, "Throttling.BurstRate", "", RateLimitError, "request"),
+        (429, "limit_burst_rate", "", RateLimitError, "request"),
+        (429, "Throttling.AllocationQuota", "Allocated quota", RateLimitError, "request"),
+        (429, "insufficient_quota", "", RateLimitError, "request"),
+        (429, "", "", RateLimitError, "request"),
+        (429, "CommodityNotPurchased", "", AccessError, "call"),
+        (429, "PrepaidBillOverdue", "", AccessError, "call"),
+        (429, "PostpaidBillOverdue", "", AccessError, "call"),
+        (429, "Throttling.AllocationQuota", "Free allocated quota exceeded.", AccessError, "call"),
+        (413, "BadRequest.TooLarge", "Payload Too Large.", TextRefusedError, "texts"),
+        (408, "RequestTimeOut", "Request timed out", ServerError, "request"),
+        (500, "RequestTimeOut", "Request timed out", ServerError, "request"),
+        (500, "InternalError", "", ServerError, "request"),
+        (500, "InternalError.Algo", "", ServerError, "request"),
+        (500, "InternalError.Timeout", "", ServerError, "request"),
+        (500, "SystemError", "", ServerError, "request"),
+        (500, "ModelServiceFailed", "", ServerError, "request"),
+        (500, "ModelServingError", "", ServerError, "request"),
+        (503, "ModelUnavailable", "", ServerError, "request"),
+        (503, "ServiceUnavailable", "", ServerError, "request"),
+        (404, "", "no such path", ServiceError, "call"),
+        (302, "", "", ServiceError, "call"),
+    ],
+)
+def test_a_refusal_is_told_by_status_and_code(status, code, message, kind, scope):
+    body = json.dumps({"code": code, "message": message, "request_id": "r-1"}).encode()
+
+    error = parse_refusal(status, {}, body)
+
+    assert type(error) is kind
+    assert error.scope == scope
+    assert (error.status_code, error.code, error.request_id) == (status, code, "r-1")
+
+
+def test_the_cap_is_read_from_its_refusal():
+    body = json.dumps({"code": "InvalidParameter", "message": BATCH.format(6)}).encode()
+
+    assert parse_refusal(400, {}, body).limit == 6
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Bad Gateway</html>", b'"text"', b"[1]", b'{"code": 5}', b"\xff"]
+)
+def test_a_refusal_of_any_form_is_typed_by_its_status(body):
+    error = parse_refusal(502, {}, body)
+
+    assert type(error) is ServerError
+    assert str(error).startswith("502: ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "3"}, 3.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"Retry-After-Ms": "250", "Retry-After": "3"}, 0.25),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:10 GMT"}, 10.0),
+        ({"Retry-After": "Sun, 22 Nov 2026 11:00:00 GMT"}, 0.0),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_every_form(headers, seconds):
+    now = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
+
+    assert parse_refusal(429, headers, b"{}", now=now).retry_after == seconds

@@ -1,0 +1,70 @@
+"""The ways in which users reach the core, so that what they share is tested once for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_qwen_embed import QwenEmbeddings
+from llamaindex_qwen_embed import QwenEmbedding
+from qwen_embed import QwenEmbedder
+from qwen_embed.emulator import Emulator
+
+API_KEY = "sk-0123456789abcdef-secret"
+
+Rows = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One of the ways in which users reach the core."""
+
+    name: str
+    make: Callable[..., Any]
+    documents: Callable[[Any, list[str]], Rows]
+    query: Callable[[Any, str], list[float]]
+
+    def __call__(self, service: Emulator, **options: Any) -> Any:
+        return self.make(**{"api_key": API_KEY, "base_url": service.native_url, **options})
+
+
+FACES = [
+    Face(
+        "core",
+        QwenEmbedder,
+        lambda core, texts: core.embed_documents(texts).dense.tolist(),
+        lambda core, text: core.embed_query(text).dense[0].tolist(),
+    ),
+    Face(
+        "core-async",
+        QwenEmbedder,
+        lambda core, texts: asyncio.run(core.aembed_documents(texts)).dense.tolist(),
+        lambda core, text: asyncio.run(core.aembed_query(text)).dense[0].tolist(),
+    ),
+    Face(
+        "langchain",
+        QwenEmbeddings,
+        lambda embeddings, texts: embeddings.embed_documents(texts),
+        lambda embeddings, text: embeddings.embed_query(text),
+    ),
+    Face(
+        "langchain-async",
+        QwenEmbeddings,
+        lambda embeddings, texts: asyncio.run(embeddings.aembed_documents(texts)),
+        lambda embeddings, text: asyncio.run(embeddings.aembed_query(text)),
+    ),
+    Face(
+        "llamaindex",
+        QwenEmbedding,
+        lambda embedding, texts: embedding.get_text_embedding_batch(texts),
+        lambda embedding, text: embedding.get_query_embedding(text),
+    ),
+    Face(
+        "llamaindex-async",
+        QwenEmbedding,
+        lambda embedding, texts: asyncio.run(embedding.aget_text_embedding_batch(texts)),
+        lambda embedding, text: asyncio.run(embedding.aget_query_embedding(text)),
+    ),
+]

@@ -1,0 +1,260 @@
+"""Loops, threads, processes and ends: one object serves them all and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from faces import API_KEY, FACES
+
+from qwen_embed import ClosedError, QwenEmbedder, runtime
+
+TEXTS = [f"text {n}" for n in range(23)]
+
+
+def test_two_event_loops_one_after_the_other(face, service):
+    embeddings = face(service)
+    first = face.documents(embeddings, TEXTS)
+
+    assert face.documents(embeddings, TEXTS) == first
+    assert face.query(embeddings, "a") == face.query(embeddings, "a")
+
+
+@pytest.mark.parametrize(
+    "face", [face for face in FACES if "async" not in face.name], ids=lambda face: face.name
+)
+def test_a_blocking_call_works_inside_a_running_loop(face, service):
+    embeddings = face(service)
+
+    async def notebook_cell():
+        return face.documents(embeddings, TEXTS)
+
+    assert len(asyncio.run(notebook_cell())) == 23
+
+
+async def test_an_async_call_leaves_the_callers_loop_free(service):
+    service.latency = 0.3
+    embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url)
+    await embedder.aembed_query("warm")
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.ensure_future(tick())
+    await embedder.aembed_documents(TEXTS)
+    ticking.cancel()
+
+    assert ticks >= 10
+
+
+def test_many_threads_share_one_object(face, service):
+    embeddings = face(service)
+    expected = {text: face.query(embeddings, text) for text in TEXTS}
+
+    with ThreadPoolExecutor(16) as threads:
+        rows = list(threads.map(lambda text: face.query(embeddings, text), TEXTS * 4))
+
+    assert rows == [expected[text] for text in TEXTS * 4]
+
+
+def test_threads_that_call_first_share_one_session(service):
+    embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(embedder.embed_query, TEXTS))
+
+    assert embedder.usage.requests == 23
+
+
+async def test_cancelling_the_await_stops_the_requests(service):
+    service.latency = 10.0
+    embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url)
+    waiting = asyncio.ensure_future(embedder.aembed_documents([f"t {n}" for n in range(500)]))
+    while len(service.requests) < 4:
+        await asyncio.sleep(0.01)
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    await asyncio.sleep(0.1)
+    assert len(service.requests) == 4
+    service.latency = 0.0
+    assert (await embedder.aembed_query("still works")).dense.shape == (1, 1024)
+
+
+async def test_the_callers_context_goes_along():
+    tracing = contextvars.ContextVar("tracing", default="none")
+    tracing.set("parent")
+
+    async def seen():
+        return tracing.get()
+
+    assert await runtime.current().arun(seen()) == "parent"
+    assert await asyncio.to_thread(lambda: runtime.current().run(seen())) == "parent"
+
+
+def test_a_blocking_call_on_the_background_loop_is_an_error_rather_than_a_deadlock():
+    async def nothing():
+        pass
+
+    async def blocking():
+        runtime.current().run(nothing())
+
+    with pytest.raises(RuntimeError, match="never end"):
+        runtime.current().run(blocking())
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_works_after_the_original_was_used_and_closed(face, service, copied):
+    embeddings = face(service, dimension=64)
+    row = face.query(embeddings, "a")
+    other = copied(embeddings)
+    embeddings.close()
+
+    assert face.query(other, "a") == row
+    assert other.usage.requests == 1
+
+
+def test_use_after_close_is_a_clear_error(face, service):
+    with face(service) as embeddings:
+        face.query(embeddings, "a")
+
+    with pytest.raises(ClosedError, match="was closed"):
+        face.query(embeddings, "a")
+    assert embeddings.usage.requests == 1
+
+
+async def test_an_async_context_manager_closes(service):
+    async with QwenEmbedder(api_key=API_KEY, base_url=service.native_url) as embedder:
+        await embedder.aembed_query("a")
+
+    with pytest.raises(ClosedError):
+        await embedder.aembed_query("a")
+
+
+def test_an_object_that_was_forgotten_closes_its_connections(service):
+    embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url)
+    embedder.embed_query("a")
+    gc.collect()
+    before = len(runtime.current().open)
+
+    del embedder
+
+    assert len(runtime.current().open) == before - 1
+
+
+def test_making_an_object_starts_no_thread():
+    program = (
+        "import threading\n"
+        "from qwen_embed import QwenEmbedder\n"
+        "QwenEmbedder(api_key='sk-1').close()\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def run_program(program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+PREAMBLE = f"""
+import asyncio, os, sys, threading
+from qwen_embed import QwenEmbedder
+embedder = QwenEmbedder(api_key={API_KEY!r}, base_url=sys.argv[1], dimension=64)
+"""
+
+
+def test_a_program_that_closes_nothing_ends_without_a_warning(service):
+    done = run_program(PREAMBLE + "embedder.embed_query('a'); print('done')", service.native_url)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
+
+
+def test_a_program_ends_at_once_with_work_in_flight(service):
+    service.latency = 30.0
+    started = time.monotonic()
+
+    done = run_program(
+        PREAMBLE
+        + "threading.Thread(target=embedder.embed_query, args=['a'], daemon=True).start()\n"
+        + "import time; time.sleep(1); print('done')",
+        service.native_url,
+    )
+
+    assert done.stdout == "done\n"
+    assert done.returncode == 0
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_a_forked_child_makes_a_loop_and_connections_of_its_own(service):
+    done = run_program(
+        PREAMBLE
+        + """
+row = embedder.embed_query('a').dense.tolist()
+import warnings; warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
+child = os.fork()
+if child == 0:
+    same = embedder.embed_query('a').dense.tolist() == row
+    print('child', same, flush=True)
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+print('parent', embedder.embed_query('a').dense.tolist() == row, status)
+""",
+        service.native_url,
+    )
+
+    assert done.stdout == "child True\nparent True 0\n"
+    assert done.stderr == ""
+
+
+def test_an_interrupt_stops_a_blocking_call_at_once(service):
+    service.latency = 30.0
+    program = PREAMBLE + (
+        "import signal\n"
+        "threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    embedder.embed_documents([f't {n}' for n in range(100)])\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    started = time.monotonic()
+
+    done = run_program(program, service.native_url)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n", "", 0)
+    assert time.monotonic() - started < 15
+
+
+def test_no_thread_but_one_is_left_by_many_objects(service):
+    before = set(threading.enumerate()) | {runtime.current()._thread}
+    for n in range(5):
+        with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64) as embedder:
+            embedder.embed_documents([f"{n}", "b"])
+
+    left = {thread for thread in set(threading.enumerate()) - before if not thread.daemon}
+    assert {thread.name for thread in left if "asyncio" not in thread.name} == set()
