@@ -17,11 +17,9 @@ class Permit:
     """Leave to send one request.
 
     Attributes:
-        tokens: The tokens that the request was said to have.
         given_at: When it was given, in seconds of the limiter's clock.
     """
 
-    tokens: int
     given_at: float
 
 
@@ -48,8 +46,8 @@ class Limiter(Protocol):
     def served(self) -> int:
         """How many requests were served so far."""
 
-    async def acquire(self, tokens: int) -> Permit:
-        """Wait until a request of about `tokens` tokens may leave. Release every permit."""
+    async def acquire(self) -> Permit:
+        """Wait until a request may leave. Release every permit."""
 
     def release(self, permit: Permit, outcome: Outcome) -> None:
         """Say what became of the request."""
@@ -100,7 +98,7 @@ class ConcurrencyLimiter(Limiter):
         bound = max(1, int(self._bound))
         return bound if self._served else min(bound, self._cold_start)
 
-    async def acquire(self, tokens: int) -> Permit:
+    async def acquire(self) -> Permit:
         """Wait for a free place, and for the end of a pause that the service asked for."""
         while True:
             pause = self._paused_until - self._clock()
@@ -108,7 +106,7 @@ class ConcurrencyLimiter(Limiter):
                 await self._sleep(pause)
             elif self._in_flight < self.bound:
                 self._in_flight += 1
-                return Permit(tokens, self._clock())
+                return Permit(self._clock())
             else:
                 await self._wait_for_place()
 

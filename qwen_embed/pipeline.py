@@ -18,8 +18,8 @@ from qwen_embed.errors import (
     RequestError,
     ServiceError,
 )
-from qwen_embed.limiter import Limiter, Outcome
-from qwen_embed.planner import RequestQueue, estimate_tokens
+from qwen_embed.limiter import Limiter, Outcome, Permit
+from qwen_embed.planner import RequestQueue
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import Rows
 from qwen_embed.transport import Reply, Transport
@@ -99,10 +99,16 @@ class Pipeline:
         )
 
     async def _work(self, call: Call, queue: RequestQueue) -> None:
-        while (batch := queue.take(self._cap)) is not None:
+        while len(queue):
             served_before = self._limiter.served
+            permit = await self._limiter.acquire()
+            # Cut only now: what was learnt while this waited to leave counts.
+            batch = queue.take(self._cap)
+            if batch is None:
+                self._limiter.release(permit, Outcome("other"))
+                return
             try:
-                answer = await self._ask(call, batch)
+                answer = await self._ask(call, queue, batch, permit)
             except BatchSizeError as error:
                 self._learn_cap(error, len(batch))
                 queue.put_back(batch)
@@ -135,21 +141,16 @@ class Pipeline:
         if blames_texts and not self._limiter.served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 
-    async def _ask(self, call: Call, batch: Sequence[int]) -> wire.Answer:
+    async def _ask(
+        self, call: Call, queue: RequestQueue, batch: list[int], permit: Permit
+    ) -> wire.Answer:
         """Send one request until it is answered or given up."""
-        texts = [call.texts[index] for index in batch]
-        body = wire.build_body(texts, call.parameters)
-        if len(body) > wire.MAX_BODY_BYTES:
-            raise wire.too_large()
-        tokens = sum(map(estimate_tokens, texts))
         sent = failures = 0
         served_before = self._limiter.served
         while True:
-            permit = await self._limiter.acquire(tokens)
             outcome = Outcome("other")
             try:
-                if len(batch) > self._cap:  # learnt while this request waited to leave
-                    raise BatchSizeError("The service takes fewer texts.", limit=self._cap)
+                body = wire.build_body([call.texts[index] for index in batch], call.parameters)
                 call.usage.requests += 1
                 call.usage.retries += sent > 0
                 sent += 1
@@ -157,7 +158,9 @@ class Pipeline:
                 outcome = Outcome("served", answer.tokens)
             except RequestError as error:
                 failure = error
-                if isinstance(error, RateLimitError):
+                if error.scope == "call":
+                    queue.clear()  # before the permit goes on to another request
+                elif isinstance(error, RateLimitError):
                     outcome = Outcome("throttled", retry_after=error.retry_after)
             else:
                 return answer
@@ -172,6 +175,7 @@ class Pipeline:
             if wait is None:
                 raise failure
             await self._sleep(wait)
+            permit = await self._limiter.acquire()
 
     def _read(self, call: Call, reply: Reply, count: int) -> wire.Answer:
         try:

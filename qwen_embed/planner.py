@@ -171,6 +171,11 @@ class RequestQueue:
         middle = len(batch) // 2
         self._cut.extendleft((list(batch[middle:]), list(batch[:middle])))
 
+    def clear(self) -> None:
+        """Send nothing more."""
+        self._uncut.clear()
+        self._cut.clear()
+
     def __len__(self) -> int:
         """Return how many texts are still to be sent."""
         return len(self._uncut) + sum(map(len, self._cut))

@@ -153,7 +153,7 @@ class EmbeddingSettings(BaseModel):
 
         Example:
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
-            'qwen-embed-text-embedding-v4-512-3a4bb9de8dd5'
+            'qwen-embed-text-embedding-v4-512-cfbc08ce9670'
         """
         options = {
             name: self.__dict__[name]

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -14,6 +16,7 @@ from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeou
 from qwen_embed.version import __version__
 
 _KEEP_ALIVE_SECONDS = 60.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class AiohttpTransport(Transport):
         }
         if workspace:
             self._headers["X-DashScope-WorkSpace"] = workspace
+        self._proxy = environment_proxy(root)
         self._timeout = timeout
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -72,7 +76,7 @@ class AiohttpTransport(Transport):
         try:
             # A redirect is not followed: the key would go along.
             async with self._open_session().post(
-                self._root + path, data=body, allow_redirects=False
+                self._root + path, data=body, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return Reply(response.status, response.headers, await response.read())
         except asyncio.TimeoutError:
@@ -88,10 +92,9 @@ class AiohttpTransport(Transport):
                 connector=aiohttp.TCPConnector(
                     limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
                 ),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
-                trust_env=True,
-                auto_decompress=True,
             )
             weakref.finalize(
                 self, _close_from_any_thread, asyncio.get_running_loop(), self._session
@@ -102,6 +105,19 @@ class AiohttpTransport(Transport):
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def environment_proxy(root: str) -> str | None:
+    """Return the proxy that the environment names for a root (`HTTPS_PROXY`, `NO_PROXY`), if any.
+
+    Asked once: aiohttp's own look-up starts two threads for every request, and lets a `.netrc` file
+    take the place of the key.
+    """
+    parts = urlsplit(root)
+    host = parts.hostname or ""
+    if host in _LOOPBACK or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _close_from_any_thread(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:

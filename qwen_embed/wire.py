@@ -71,6 +71,9 @@ class Answer:
 def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
     """Return the body of a request.
 
+    Raises:
+        TextRefusedError: If the body is larger than the service takes.
+
     Example:
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
         b'{"model":"text-embedding-v4","input":{"texts":["wind"]},"parameters":{"text_type":"document","dimension":64}}'
@@ -80,14 +83,12 @@ def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
         options["dimension"] = parameters.dimension
     if parameters.instruct is not None and parameters.text_type == "query":
         options["instruct"] = parameters.instruct
-    return msgspec.json.encode(
+    body = msgspec.json.encode(
         {"model": parameters.model, "input": {"texts": texts}, "parameters": options}
     )
-
-
-def too_large() -> TextRefusedError:
-    """Return the refusal that a body above `MAX_BODY_BYTES` would get."""
-    return TextRefusedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
+    if len(body) > MAX_BODY_BYTES:
+        raise TextRefusedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
+    return body
 
 
 class _Row(msgspec.Struct):

@@ -170,3 +170,23 @@ def test_two_objects_with_two_keys_and_hosts_work_side_by_side(face, service):
         assert [len(row) for row in rows] == [64, 128, 64]
         assert len(service.requests) == 2
         assert [request.api_key for request in other.requests] == ["sk-other"]
+
+
+def test_a_progress_bar_counts_texts(face, service, capsys):
+    face.documents(face(service, show_progress_bar=True), [f"text {n}" for n in range(25)])
+
+    shown = capsys.readouterr().err
+    assert "text-embedding-v4: 100%" in shown
+    assert "25/25" in shown
+
+
+def test_usage_adds_up_over_calls(face, service):
+    embeddings = face(service, region="cn-beijing")
+    face.documents(embeddings, ["a", "b", "a"])
+    face.query(embeddings, "c")
+
+    usage = embeddings.usage
+    assert (usage.texts, usage.requests, usage.retries) == (4, 2, 0)
+    assert usage.tokens == 3
+    assert usage.cost == pytest.approx(3 * 0.5 / 1_000_000)
+    assert usage.price.currency == "CNY"

@@ -36,7 +36,7 @@ def limiter(clock):
 
 async def acquired(limiter, wanted):
     """Return the permits given at once, of so many wanted, and the tasks still waiting."""
-    tasks = [asyncio.ensure_future(limiter.acquire(1)) for _ in range(wanted)]
+    tasks = [asyncio.ensure_future(limiter.acquire()) for _ in range(wanted)]
     for _ in range(5):
         await asyncio.sleep(0)
     done = [task.result() for task in tasks if task.done()]
@@ -73,13 +73,13 @@ async def test_a_refusal_that_is_no_throttle_keeps_the_handful(limiter):
 
 
 async def test_no_more_than_the_ceiling_are_ever_in_flight(limiter):
-    limiter.release(await limiter.acquire(1), SERVED)
+    limiter.release(await limiter.acquire(), SERVED)
     in_flight = most = 0
 
     async def work():
         nonlocal in_flight, most
         for _ in range(10):
-            permit = await limiter.acquire(1)
+            permit = await limiter.acquire()
             in_flight += 1
             most = max(most, in_flight)
             await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_no_more_than_the_ceiling_are_ever_in_flight(limiter):
 
 
 async def test_a_throttle_lowers_the_bound_once_a_flight(limiter):
-    limiter.release(await limiter.acquire(1), SERVED)
+    limiter.release(await limiter.acquire(), SERVED)
     permits, _ = await acquired(limiter, 8)
 
     for permit in permits[:4]:
@@ -102,22 +102,22 @@ async def test_a_throttle_lowers_the_bound_once_a_flight(limiter):
 
 
 async def test_served_requests_raise_the_bound_again(limiter, clock):
-    limiter.release(await limiter.acquire(1), SERVED)
+    limiter.release(await limiter.acquire(), SERVED)
     permits, _ = await acquired(limiter, 8)
     limiter.release(permits[0], Outcome("throttled"))
     for permit in permits[1:]:
         limiter.release(permit, SERVED)
 
     for _ in range(20):
-        limiter.release(await limiter.acquire(1), SERVED)
+        limiter.release(await limiter.acquire(), SERVED)
 
     assert limiter.bound == 8
 
 
 async def test_nothing_leaves_before_retry_after(limiter, clock):
-    limiter.release(await limiter.acquire(1), Outcome("throttled", retry_after=7.0))
+    limiter.release(await limiter.acquire(), Outcome("throttled", retry_after=7.0))
 
-    permit = await limiter.acquire(1)
+    permit = await limiter.acquire()
 
     assert permit.given_at == pytest.approx(107.0)
 
