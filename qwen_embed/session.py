@@ -92,7 +92,7 @@ class Session:
 
     async def _embed(self, plan: Plan, rows: Rows[R], call: Call) -> tuple[R, Usage]:
         bar: tqdm[Any] | None = None
-        if self._settings.show_progress_bar:
+        if self._settings.show_progress_bar and len(plan.unique) > 1:
             bar = tqdm(total=len(plan.unique), unit="text", desc=self._settings.model)
             call.progress = bar.update
         try:
