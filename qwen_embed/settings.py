@@ -52,7 +52,6 @@ class EmbeddingSettings(BaseModel):
         extra="forbid",
         hide_input_in_errors=True,
         protected_namespaces=(),
-        use_attribute_docstrings=True,
     )
 
     model: str = Field(
