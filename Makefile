@@ -35,7 +35,7 @@ clean:
 	touch $@
 
 .venv/demo: .venv/uv pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group examples
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[langchain,llamaindex]' --group examples
 	touch $@
 
 .venv/test: .venv/uv pyproject.toml

@@ -8,6 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from llamaindex_qwen_embed.hand_overs import aembed_slice, embed_slice, hand_overs
 from qwen_embed.client import EmbedderBase
 
 
@@ -62,6 +63,41 @@ class QwenEmbedding(EmbedderBase, BaseEmbedding):
                 "equal document, and models and dimensions would mix. Leave it out."
             )
 
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts that are to be found.
+
+        All are checked before the first hand-over leaves, and what one hand-over loses costs the
+        others nothing.
+
+        Args:
+            texts: Any number of texts.
+            show_progress: Show LlamaIndex's own bar, which counts hand-overs.
+            **kwargs: Passed on to LlamaIndex.
+
+        Returns:
+            One row of Python floats a text, in the order of `texts`.
+
+        Raises:
+            InputError: If a text cannot be embedded. Nothing was sent.
+            PartialFailureError: If some texts failed; the rows of the others are in it.
+            RequestError: If the call failed as a whole, such as for a bad key.
+        """
+        self._session.check(texts)
+        with hand_overs() as gathered:
+            rows = super().get_text_embedding_batch(texts, show_progress, **kwargs)
+        return gathered.whole(texts, rows)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts that are to be found; see `get_text_embedding_batch`."""
+        self._session.check(texts)
+        with hand_overs() as gathered:
+            rows = await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        return gathered.whole(texts, rows)
+
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._session.embed_lists([query], "query")[0]
 
@@ -75,7 +111,7 @@ class QwenEmbedding(EmbedderBase, BaseEmbedding):
         return (await self._session.aembed_lists([text], "document"))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self._session.embed_lists(texts, "document")
+        return embed_slice(texts, lambda: self._session.embed_lists(texts, "document"))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await self._session.aembed_lists(texts, "document")
+        return await aembed_slice(texts, self._session.aembed_lists(texts, "document"))

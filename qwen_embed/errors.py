@@ -199,6 +199,11 @@ class TextFailure:
     text: str
     error: RequestError
 
+    @classmethod
+    def of(cls, index: int, text: str, error: RequestError) -> TextFailure:
+        """Return the failure of a text, of which only the first 80 characters are kept."""
+        return cls(index, text[:80], error)
+
 
 class PartialFailureError(QwenEmbedError):
     """Some texts could not be embedded. The others were: they are in `result`.
@@ -215,3 +220,19 @@ class PartialFailureError(QwenEmbedError):
         super().__init__(message)
         self.result = result
         self.failures = tuple(failures)
+
+    @classmethod
+    def of(
+        cls, failures: Sequence[TextFailure], *, result: Any, count: int
+    ) -> PartialFailureError | RequestError:
+        """Return the error for failures among `count` texts: the text's own where it is alone."""
+        first = failures[0]
+        if count == 1:
+            return first.error
+        return cls(
+            f"{len(failures)} of {count} texts could not be embedded; `.failures` names them and "
+            f"`.result` has the rows of the others. The first is "
+            f"texts[{first.index}]: {first.error}",
+            result=result,
+            failures=failures,
+        )

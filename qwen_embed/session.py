@@ -29,8 +29,6 @@ from qwen_embed.wire import Parameters, TextType
 
 R = TypeVar("R")
 
-_EXCERPT = 80
-
 
 class Session:
     """Embeds for one object, sync and async, into lists or an array, all by one path.
@@ -51,6 +49,10 @@ class Session:
         self._runtime: runtime.Runtime | None = None
         self._pipeline: Pipeline | None = None
         self.usage = Usage()
+
+    def check(self, texts: Iterable[str]) -> None:
+        """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
+        plan_texts(texts, empty_text=self._settings.empty_text)
 
     def embed_lists(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
         """Return rows as lists of Python floats."""
@@ -107,7 +109,8 @@ class Session:
             self.usage.add(call.usage)
         result = rows.result(plan, self._width)
         if call.failures:
-            raise _failure(plan, call.failures, result)
+            failures = _failures(plan, call.failures)
+            raise PartialFailureError.of(failures, result=result, count=plan.count)
         return result, call.usage
 
     def _pipeline_here(self) -> Pipeline:
@@ -144,21 +147,10 @@ def build_pipeline(settings: EmbeddingSettings) -> Pipeline:
     )
 
 
-def _failure(
-    plan: Plan, failures: dict[int, RequestError], result: Any
-) -> RequestError | PartialFailureError:
-    if plan.count == 1:
-        return failures[0]
+def _failures(plan: Plan, failures: dict[int, RequestError]) -> list[TextFailure]:
     sources = range(plan.count) if plan.sources is None else plan.sources
-    listed = [
-        TextFailure(index, plan.unique[source][:_EXCERPT], failures[source])
+    return [
+        TextFailure.of(index, plan.unique[source], failures[source])
         for index, source in enumerate(sources)
         if source in failures
     ]
-    first = listed[0]
-    return PartialFailureError(
-        f"{len(listed)} of {plan.count} texts could not be embedded; `.failures` names them and "
-        f"`.result` has the rows of the others. The first is texts[{first.index}]: {first.error}",
-        result=result,
-        failures=listed,
-    )

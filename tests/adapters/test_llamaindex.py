@@ -14,6 +14,8 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
 from llamaindex_qwen_embed import QwenEmbedding
+from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
+from qwen_embed.wire import parse_answer
 
 TEXTS = [f"text {n}" for n in range(95)]
 
@@ -178,3 +180,76 @@ def test_an_async_pipeline_runs_in_worker_processes(service):
     embedded = asyncio.run(pipeline.arun(nodes=nodes(40), num_workers=2))
 
     assert [len(node.embedding) for node in embedded] == [64] * 40
+
+
+BATCHES = [
+    lambda embedding, texts: embedding.get_text_embedding_batch(texts),
+    lambda embedding, texts: asyncio.run(embedding.aget_text_embedding_batch(texts)),
+]
+both = pytest.mark.parametrize("batch", BATCHES, ids=["sync", "async"])
+
+
+@both
+@pytest.mark.parametrize("texts", ["a str for a list", ["fine"] * 40 + [""]])
+def test_all_texts_are_checked_before_the_first_hand_over(service, batch, texts):
+    with pytest.raises(InputError):
+        batch(make(service, embed_batch_size=10), texts)
+
+    assert service.requests == []
+
+
+@both
+def test_a_text_at_fault_is_named_by_its_place_in_the_whole_list(service, batch):
+    texts = [*TEXTS[:33], "word " * 10_000, *TEXTS[34:60]]
+
+    with pytest.raises(PartialFailureError) as caught:
+        batch(make(service, embed_batch_size=10, dimension=64), texts)
+
+    assert [failure.index for failure in caught.value.failures] == [33]
+    lengths = [None if row is None else len(row) for row in caught.value.result]
+    assert lengths == [64] * 33 + [None] + [64] * 26
+
+
+@both
+def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch, monkeypatch):
+    embedding = make(service, embed_batch_size=10, dimension=64, max_concurrency=1)
+    embedding.get_text_embedding("warm")
+    limiter = embedding._session._pipeline._limiter
+    served = limiter.served
+
+    def arrears_after_two(raw, **expected):
+        if limiter.served == served + 2:
+            raise AccessError("In arrears.", status_code=400, code="Arrearage")
+        return parse_answer(raw, **expected)
+
+    monkeypatch.setattr("qwen_embed.wire.parse_answer", arrears_after_two)
+    with pytest.raises(AccessError) as caught:
+        batch(embedding, TEXTS)
+
+    lengths = [None if row is None else len(row) for row in caught.value.result]
+    assert lengths == [64] * 20 + [None] * 75
+    # LlamaIndex's async hand-overs run side by side: one may leave before the end reaches it.
+    assert len(service.requests) <= 1 + 3 + 2
+
+
+@both
+def test_a_bad_key_stops_all_hand_overs(service, batch):
+    with pytest.raises(AuthenticationError):
+        batch(make(service, embed_batch_size=1, api_key="sk-wrong"), TEXTS)
+
+    assert len(service.requests) <= 12
+
+
+async def test_cancelling_a_batch_cancels_its_hand_overs(service):
+    service.latency = 10.0
+    embedding = make(service, embed_batch_size=10)
+    waiting = asyncio.ensure_future(embedding.aget_text_embedding_batch(TEXTS))
+    while len(service.requests) < 4:
+        await asyncio.sleep(0.01)
+
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0.05)
+    assert len(service.requests) == 4

@@ -1,0 +1,113 @@
+"""What LlamaIndex's hand-overs would lose when one of them fails.
+
+LlamaIndex gives a long list to an embedding in slices, and when one slice raises, it throws away
+the rows of all the others, which were paid for. So a slice that fails answers with stand-ins, and
+the error is raised when the rows of all slices are together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
+
+Rows = list[list[float]]
+
+
+class _Failed(list[float]):
+    """Stands in for the row of a text that failed."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class HandOvers:
+    """The slices of one call.
+
+    Attributes:
+        ended: The error that ended the call for all slices, or `None`.
+    """
+
+    def __init__(self) -> None:
+        self.ended: RequestError | None = None
+        self._tasks: set[asyncio.Task[Rows]] = set()
+
+    def embed(self, texts: Sequence[str], embed: Callable[[], Rows]) -> Rows:
+        """Return a slice's rows, or stand-ins."""
+        if self.ended is not None:
+            return [_Failed(self.ended) for _ in texts]
+        try:
+            return embed()
+        except (PartialFailureError, RequestError) as error:
+            return self._stand_ins(texts, error)
+
+    async def aembed(self, texts: Sequence[str], embed: Coroutine[Any, Any, Rows]) -> Rows:
+        """Return a slice's rows, or stand-ins; an error that ends the call cancels all slices."""
+        task = asyncio.ensure_future(embed)
+        self._tasks.add(task)
+        try:
+            return await task
+        except (PartialFailureError, RequestError) as error:
+            return self._stand_ins(texts, error)
+        except asyncio.CancelledError:
+            if self.ended is None:
+                raise
+            return [_Failed(self.ended) for _ in texts]
+
+    def _stand_ins(self, texts: Sequence[str], error: PartialFailureError | RequestError) -> Rows:
+        arrived = error.result or [None] * len(texts)
+        if isinstance(error, PartialFailureError):
+            failed = {failure.index: failure.error for failure in error.failures}
+        else:
+            failed = dict.fromkeys(range(len(texts)), error)
+            if self.ended is None:
+                self.ended = error
+                for task in self._tasks:
+                    task.cancel()
+        return [_Failed(failed[n]) if row is None else row for n, row in enumerate(arrived)]
+
+    def whole(self, texts: Sequence[str], rows: Rows) -> Rows:
+        """Return the rows of all slices, or raise with them what the slices failed for."""
+        failures = [
+            TextFailure.of(index, texts[index], row.error)
+            for index, row in enumerate(rows)
+            if isinstance(row, _Failed)
+        ]
+        if not failures:
+            return rows
+        arrived = [None if isinstance(row, _Failed) else row for row in rows]
+        if self.ended is not None:
+            self.ended.result = arrived if len(rows) > 1 else None
+            raise self.ended
+        raise PartialFailureError.of(failures, result=arrived, count=len(rows))
+
+
+_current: ContextVar[HandOvers | None] = ContextVar("hand_overs", default=None)
+
+
+@contextmanager
+def hand_overs() -> Iterator[HandOvers]:
+    """Gather what `embed_slice` and `aembed_slice` do within the block."""
+    gathered = HandOvers()
+    token = _current.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _current.reset(token)
+
+
+def embed_slice(texts: Sequence[str], embed: Callable[[], Rows]) -> Rows:
+    """Return a slice's rows, gathered where a block gathers, else as they are."""
+    gathered = _current.get()
+    return embed() if gathered is None else gathered.embed(texts, embed)
+
+
+async def aembed_slice(texts: Sequence[str], embed: Coroutine[Any, Any, Rows]) -> Rows:
+    """Return a slice's rows, gathered where a block gathers, else as they are."""
+    gathered = _current.get()
+    return await (embed if gathered is None else gathered.aembed(texts, embed))
