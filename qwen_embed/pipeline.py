@@ -6,6 +6,7 @@ Everything here runs on one event loop, so nothing needs a lock.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ _REFUSED_FOR_ALL = 3
 """So many texts refused alone, and none ever served: it is the request, not the texts."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One call's texts on their way, and what has become of them.
 
@@ -40,6 +41,7 @@ class Call:
         usage: What was used.
         failures: The texts that failed, by their place in `texts`.
         progress: Told how many more texts are done.
+        ended: What ended it before all texts were sent, or `None`.
     """
 
     texts: Sequence[str]
@@ -48,6 +50,7 @@ class Call:
     progress: Callable[[int], object] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     failures: dict[int, RequestError] = field(default_factory=dict)
+    ended: RequestError | None = None
 
 
 class Pipeline:
@@ -85,18 +88,31 @@ class Pipeline:
         self._max_concurrency = max_concurrency
         self._max_request_tokens = max_request_tokens
         self._dimension: int | None = None
+        self._active: dict[Call, RequestQueue] = {}
 
     async def embed(self, call: Call) -> None:
         """Fill the call's rows; texts that failed are left in its `failures`.
 
         Raises:
-            RequestError: If no other request would fare better. What is in flight is cancelled.
+            RequestError: If no other request would fare better. What this call has in flight is
+                cancelled, and no other call of this pipeline sends anything more.
         """
         queue = RequestQueue(call.texts, max_tokens=self._max_request_tokens)
         requests = -(-len(call.texts) // self._cap)
-        await _all_or_none(
-            [self._work(call, queue) for _ in range(min(requests, self._max_concurrency))]
-        )
+        self._active[call] = queue
+        try:
+            await _all_or_none(
+                [self._work(call, queue) for _ in range(min(requests, self._max_concurrency))]
+            )
+        finally:
+            del self._active[call]
+        if call.ended is not None:
+            raise call.ended
+
+    def _end_all(self, error: RequestError) -> None:
+        for call, queue in self._active.items():
+            queue.clear()
+            call.ended = copy.copy(error)  # each call says in its own what had arrived
 
     async def _work(self, call: Call, queue: RequestQueue) -> None:
         while len(queue):
@@ -108,7 +124,7 @@ class Pipeline:
                 self._limiter.release(permit, Outcome("other"))
                 return
             try:
-                answer = await self._ask(call, queue, batch, permit)
+                answer = await self._ask(call, batch, permit)
             except BatchSizeError as error:
                 self._learn_cap(error, len(batch))
                 queue.put_back(batch)
@@ -141,9 +157,7 @@ class Pipeline:
         if blames_texts and not self._limiter.served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 
-    async def _ask(
-        self, call: Call, queue: RequestQueue, batch: list[int], permit: Permit
-    ) -> wire.Answer:
+    async def _ask(self, call: Call, batch: Sequence[int], permit: Permit) -> wire.Answer:
         """Send one request until it is answered or given up."""
         sent = failures = 0
         served_before = self._limiter.served
@@ -159,7 +173,7 @@ class Pipeline:
             except RequestError as error:
                 failure = error
                 if error.scope == "call":
-                    queue.clear()  # before the permit goes on to another request
+                    self._end_all(error)  # before the permit goes on to another request
                 elif isinstance(error, RateLimitError):
                     outcome = Outcome("throttled", retry_after=error.retry_after)
             else:
@@ -176,6 +190,9 @@ class Pipeline:
                 raise failure
             await self._sleep(wait)
             permit = await self._limiter.acquire()
+            if call.ended is not None:
+                self._limiter.release(permit, Outcome("other"))
+                raise call.ended
 
     def _read(self, call: Call, reply: Reply, count: int) -> wire.Answer:
         try:

@@ -227,7 +227,8 @@ def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch
         batch(embedding, TEXTS)
 
     lengths = [None if row is None else len(row) for row in caught.value.result]
-    assert lengths == [64] * 20 + [None] * 75
+    assert lengths.count(64) == 20
+    assert lengths.count(None) == 75
     # LlamaIndex's async hand-overs run side by side: one may leave before the end reaches it.
     assert len(service.requests) <= 1 + 3 + 2
 
@@ -235,9 +236,9 @@ def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch
 @both
 def test_a_bad_key_stops_all_hand_overs(service, batch):
     with pytest.raises(AuthenticationError):
-        batch(make(service, embed_batch_size=1, api_key="sk-wrong"), TEXTS)
+        batch(make(service, embed_batch_size=5, api_key="sk-wrong"), TEXTS)
 
-    assert len(service.requests) <= 12
+    assert len(service.requests) <= 10  # of 19
 
 
 async def test_cancelling_a_batch_cancels_its_hand_overs(service):
@@ -251,5 +252,7 @@ async def test_cancelling_a_batch_cancels_its_hand_overs(service):
 
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await asyncio.sleep(0.05)
-    assert len(service.requests) == 4
+    await asyncio.sleep(0.1)
+    sent = len(service.requests)
+    await asyncio.sleep(0.1)
+    assert len(service.requests) == sent < 10

@@ -9,6 +9,7 @@ import pytest
 
 from qwen_embed.errors import (
     AccessError,
+    AuthenticationError,
     ConnectionFailedError,
     InvalidResponseError,
     RateLimitError,
@@ -128,6 +129,20 @@ async def test_what_no_retry_heals_cancels_what_is_in_flight(service):
 
     assert len(service.sent) == 4
     assert service.cancelled == 3
+
+
+async def test_what_no_retry_heals_ends_every_call_and_keeps_what_they_have(service):
+    service.refuse = lambda texts, number: (401, "InvalidApiKey") if number > 3 else None
+    shared = pipeline(service, max_concurrency=1)
+    calls = [call([f"{n}{letter}" for letter in "abcdef"]) for n in range(5)]
+
+    ended = await asyncio.gather(*map(shared.embed, calls), return_exceptions=True)
+
+    errors = [error for error in ended if error is not None]
+    assert {type(error) for error in errors} == {AuthenticationError}
+    assert len({id(error) for error in errors}) == len(errors) >= 4
+    assert len(service.sent) == 4
+    assert sum(row is not None for done in calls for row in rows(done)) == 3 * 2
 
 
 async def test_a_throttled_request_waits_its_turn_as_long_as_others_are_served(service):
