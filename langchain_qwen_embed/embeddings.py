@@ -38,11 +38,11 @@ class QwenEmbeddings(EmbedderBase, Embeddings):
             PartialFailureError: If some texts failed; the rows of the others are in it.
             RequestError: If the call failed as a whole, such as for a bad key.
         """
-        return self._session.embed_lists(texts, "document")
+        return self._rows(texts, "document")
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts that are to be found; see `embed_documents`."""
-        return await self._session.aembed_lists(texts, "document")
+        return await self._arows(texts, "document")
 
     def embed_query(self, text: str) -> list[float]:
         """Embed one text that finds documents, with `instruct` where one is set.
@@ -50,8 +50,8 @@ class QwenEmbeddings(EmbedderBase, Embeddings):
         Returns:
             One row of Python floats.
         """
-        return self._session.embed_lists([text], "query")[0]
+        return self._rows([text], "query")[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed one text that finds documents; see `embed_query`."""
-        return (await self._session.aembed_lists([text], "query"))[0]
+        return (await self._arows([text], "query"))[0]

@@ -99,19 +99,19 @@ class QwenEmbedding(EmbedderBase, BaseEmbedding):
         return gathered.whole(texts, rows)
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._session.embed_lists([query], "query")[0]
+        return self._rows([query], "query")[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return (await self._session.aembed_lists([query], "query"))[0]
+        return (await self._arows([query], "query"))[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        return self._session.embed_lists([text], "document")[0]
+        return self._rows([text], "document")[0]
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return (await self._session.aembed_lists([text], "document"))[0]
+        return (await self._arows([text], "document"))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return embed_slice(texts, lambda: self._session.embed_lists(texts, "document"))
+        return embed_slice(texts, lambda: self._rows(texts, "document"))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await aembed_slice(texts, self._session.aembed_lists(texts, "document"))
+        return await aembed_slice(texts, self._arows(texts, "document"))

@@ -1,5 +1,7 @@
 """Qwen text embeddings: right, fast, cheap and safe."""
 
+from typing import TYPE_CHECKING, Any
+
 from qwen_embed.client import QwenEmbedder
 from qwen_embed.errors import (
     AccessError,
@@ -22,9 +24,13 @@ from qwen_embed.errors import (
     TextFailure,
     TextRefusedError,
 )
-from qwen_embed.results import EmbeddingResult, SparseVectors
+from qwen_embed.explain import SharedToken
+from qwen_embed.results import EmbeddingResult
 from qwen_embed.usage import Price, Usage
 from qwen_embed.version import __version__
+
+if TYPE_CHECKING:
+    from qwen_embed.sparse import SparseVectors
 
 __all__ = [
     "AccessError",
@@ -47,9 +53,19 @@ __all__ = [
     "RequestTimeoutError",
     "ServerError",
     "ServiceError",
+    "SharedToken",
     "SparseVectors",
     "TextFailure",
     "TextRefusedError",
     "Usage",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SparseVectors":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Loads numpy, which importing an adapter must not.
+    from qwen_embed.sparse import SparseVectors  # noqa: PLC0415
+
+    return SparseVectors

@@ -8,18 +8,20 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self
 
-from qwen_embed.errors import ClosedError
+from qwen_embed.errors import ClosedError, InputError
+from qwen_embed.explain import SharedToken, shared_tokens
 from qwen_embed.models import find_model
 from qwen_embed.results import EmbeddingResult
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
-    from qwen_embed.rows import FloatArray
+    from qwen_embed.rows import Form
     from qwen_embed.session import Session
+    from qwen_embed.wire import TextType
 
 
 class _Opening:
@@ -50,6 +52,16 @@ class _Opening:
     __hash__ = None  # type: ignore[assignment]  # as the embedder itself
 
 
+def check_sparse(model: str) -> None:
+    """Raise for a model that makes no sparse vectors.
+
+    Raises:
+        InputError: If it is known to make none.
+    """
+    if not find_model(model).sparse:
+        raise InputError(f"{model} makes no sparse vectors; text-embedding-v4 does.")
+
+
 class EmbedderBase(EmbeddingSettings):
     """The settings, and a session opened with the first call: what every embedding object is."""
 
@@ -59,6 +71,14 @@ class EmbedderBase(EmbeddingSettings):
     def _session(self) -> Session:
         return self._opening.open(self)
 
+    def _rows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+        session = self._session
+        return session.embed(texts, text_type, session.LISTS)[0]
+
+    async def _arows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+        session = self._session
+        return (await session.aembed(texts, text_type, session.LISTS))[0]
+
     @property
     def usage(self) -> Usage:
         """What all calls of this object have used so far."""
@@ -67,6 +87,36 @@ class EmbedderBase(EmbeddingSettings):
 
     def _priced(self, usage: Usage) -> Usage:
         return replace(usage, price=list_price(find_model(self.model), self.region))
+
+    def explain_match(self, query: str, document: str) -> list[SharedToken]:
+        """Say why a document matches a query, by the tokens of their sparse vectors.
+
+        Args:
+            query: The query.
+            document: The document.
+
+        Returns:
+            The tokens that both have, those that add most to the lexical score first. It takes one
+            request for each side.
+
+        Raises:
+            InputError: If the model makes no sparse vectors, or a text cannot be embedded.
+        """
+        check_sparse(self.model)
+        session = self._session
+        (query_row,), _ = session.embed([query], "query", session.SPARSE_WITH_TOKENS)
+        (document_row,), _ = session.embed([document], "document", session.SPARSE_WITH_TOKENS)
+        return shared_tokens(query_row, document_row)
+
+    async def aexplain_match(self, query: str, document: str) -> list[SharedToken]:
+        """Say why a document matches a query; see `explain_match`."""
+        check_sparse(self.model)
+        session = self._session
+        (query_row,), _ = await session.aembed([query], "query", session.SPARSE_WITH_TOKENS)
+        (document_row,), _ = await session.aembed(
+            [document], "document", session.SPARSE_WITH_TOKENS
+        )
+        return shared_tokens(query_row, document_row)
 
     def close(self) -> None:
         """Close the connections. The object cannot be used afterwards."""
@@ -113,16 +163,27 @@ class QwenEmbedder(EmbedderBase):
         >>> from qwen_embed.emulator import Emulator
         >>> with Emulator() as service:
         ...     embedder = QwenEmbedder(
-        ...         api_key=service.api_key, base_url=service.native_url, dimension=512
+        ...         api_key=service.api_key,
+        ...         base_url=service.native_url,
+        ...         dimension=512,
+        ...         output="dense&sparse",
         ...     )
         ...     result = embedder.embed_documents(["The wind rises.", "风起了。"])
         ...     embedder.close()
         >>> result.dense.shape, result.dense.dtype.name
         ((2, 512), 'float32')
+        >>> len(result.sparse), "wind" in result.sparse.tokens
+        (2, True)
     """
 
-    output: Literal["dense"] = "dense"
-    """The kind of vectors."""
+    output: Literal["dense", "sparse", "dense&sparse"] = "dense"
+    """The kind of vectors; both cost what one costs."""
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        if self.output != "dense":
+            check_sparse(self.model)
+        return self
 
     def embed_documents(self, texts: Iterable[str]) -> EmbeddingResult:
         """Embed texts that are to be found.
@@ -135,22 +196,23 @@ class QwenEmbedder(EmbedderBase):
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some texts failed; the rows of the others are in it.
+            PartialFailureError: If some texts failed; the rows of the others are in its `result`,
+                an `EmbeddingResult` too.
             RequestError: If the call failed as a whole, such as for a bad key.
         """
-        return self._result(self._session.embed_array(texts, "document"))
+        return self._with_usage(self._session.embed(texts, "document", self._form))
 
     async def aembed_documents(self, texts: Iterable[str]) -> EmbeddingResult:
         """Embed texts that are to be found; see `embed_documents`."""
-        return self._result(await self._session.aembed_array(texts, "document"))
+        return self._with_usage(await self._session.aembed(texts, "document", self._form))
 
     def embed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
         """Embed texts that find documents, with `instruct`; else as `embed_documents`."""
-        return self._result(self._session.embed_array(texts, "query"))
+        return self._with_usage(self._session.embed(texts, "query", self._form))
 
     async def aembed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
         """Embed texts that find documents, with `instruct`; else as `embed_documents`."""
-        return self._result(await self._session.aembed_array(texts, "query"))
+        return self._with_usage(await self._session.aembed(texts, "query", self._form))
 
     def embed_query(self, text: str) -> EmbeddingResult:
         """Embed one text that finds documents: a result of one row, shape `(1, dimension)`."""
@@ -160,6 +222,10 @@ class QwenEmbedder(EmbedderBase):
         """Embed one text that finds documents: a result of one row, shape `(1, dimension)`."""
         return await self.aembed_queries([text])
 
-    def _result(self, answered: tuple[FloatArray, Usage]) -> EmbeddingResult:
-        dense, usage = answered
-        return EmbeddingResult(dense=dense, sparse=None, usage=self._priced(usage))
+    @property
+    def _form(self) -> Form[EmbeddingResult]:
+        return self._session.RESULTS[self.output]
+
+    def _with_usage(self, answered: tuple[EmbeddingResult, Usage]) -> EmbeddingResult:
+        result, usage = answered
+        return replace(result, usage=self._priced(usage))

@@ -38,6 +38,7 @@ class Call:
         texts: The texts to send, each once.
         parameters: What is asked for besides.
         rows: Where the rows go.
+        indices: The places in `texts` of those to send; all where `None`.
         usage: What was used.
         failures: The texts that failed, by their place in `texts`.
         progress: Told how many more texts are done.
@@ -47,6 +48,7 @@ class Call:
     texts: Sequence[str]
     parameters: wire.Parameters
     rows: Rows[Any]
+    indices: Sequence[int] | None = None
     progress: Callable[[int], object] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     failures: dict[int, RequestError] = field(default_factory=dict)
@@ -97,8 +99,8 @@ class Pipeline:
             RequestError: If no other request would fare better. What this call has in flight is
                 cancelled, and no other call of this pipeline sends anything more.
         """
-        queue = RequestQueue(call.texts, max_tokens=self._max_request_tokens)
-        requests = -(-len(call.texts) // self._cap)
+        queue = RequestQueue(call.texts, indices=call.indices, max_tokens=self._max_request_tokens)
+        requests = -(-len(queue) // self._cap)
         self._active[call] = queue
         try:
             await _all_or_none(
@@ -134,7 +136,7 @@ class Pipeline:
                     raise
                 self._isolate(call, queue, batch, error)
             else:
-                call.rows.put(batch, answer.dense)
+                call.rows.put(batch, answer)
                 call.usage.tokens += answer.tokens
                 call.progress(len(batch))
 
@@ -199,11 +201,14 @@ class Pipeline:
             if reply.status != 200:
                 raise wire.parse_refusal(reply.status, reply.headers, reply.body)
             expected = call.parameters.dimension or self._dimension
-            answer = wire.parse_answer(reply.body, count=count, dimension=expected)
+            answer = wire.parse_answer(
+                reply.body, count=count, dimension=expected, output=call.parameters.output
+            )
         except ServiceError as error:
             error.hint = self._advise(error)
             raise
-        self._dimension = len(answer.dense[0])
+        if answer.dense:
+            self._dimension = len(answer.dense[0])
         return answer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -28,6 +28,13 @@ class Plan:
     unique: list[str]
     sources: list[int] | None
     count: int
+
+    def counts(self) -> list[int]:
+        """Return how often each unique text was given."""
+        if self.sources is None:
+            return [1] * len(self.unique)
+        given = Counter(self.sources)
+        return [given[index] for index in range(len(self.unique))]
 
 
 def plan_texts(texts: Iterable[str], *, empty_text: Literal["error", "zero"] = "error") -> Plan:
@@ -132,6 +139,7 @@ class RequestQueue:
 
     Args:
         texts: The texts to send.
+        indices: Those of them that are to be sent; all where not given.
         max_tokens: Most estimated tokens in one request; a longer text goes alone.
 
     Example:
@@ -140,10 +148,16 @@ class RequestQueue:
         ([0, 1], [2], None)
     """
 
-    def __init__(self, texts: Sequence[str], *, max_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        texts: Sequence[str],
+        *,
+        indices: Sequence[int] | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
         self._texts = texts
         self._max_tokens = max_tokens
-        self._uncut: deque[int] = deque(range(len(texts)))
+        self._uncut: deque[int] = deque(range(len(texts)) if indices is None else indices)
         self._cut: deque[list[int]] = deque()
 
     def take(self, cap: int) -> list[int] | None:

@@ -11,22 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class SparseVectors:
-    """Sparse rows in the form of a CSR matrix: row `i` is `indptr[i]` up to `indptr[i + 1]`.
-
-    Attributes:
-        indptr: int64 array of shape `(n + 1,)`.
-        indices: int64 array of shape `(nnz,)`, unique and ascending within a row.
-        values: float32 array of shape `(nnz,)`.
-        tokens: The service's token for each entry.
-    """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int64]
-    values: NDArray[np.float32]
-    tokens: tuple[str, ...]
+    from qwen_embed.sparse import SparseVectors
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where rows are gathered as answers arrive: lists of floats for frameworks, an array for the core.
+"""Where rows are gathered as answers arrive: lists of floats for frameworks, arrays for the core.
 
 Lists are handed through as they were parsed; arrays are filled in place. Neither is made from the
 other.
@@ -7,28 +7,37 @@ other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qwen_embed.planner import Plan
+from qwen_embed.results import EmbeddingResult
+from qwen_embed.sparse import NO_ENTRIES, SparseVectors
+from qwen_embed.usage import Usage
+from qwen_embed.wire import Answer, Output
 
+R = TypeVar("R")
 Result_co = TypeVar("Result_co", covariant=True)
 FloatArray = NDArray[np.float32]
+FloatLists = list[list[float]]
 
 
 class Rows(Protocol, Generic[Result_co]):
     """Takes the rows of each answer, and gives them all at the end."""
 
-    def put(self, indices: Sequence[int], rows: Sequence[list[float]]) -> None:
+    def put(self, indices: Sequence[int], answer: Answer) -> None:
         """Store the rows of the unique texts at `indices`."""
 
     def result(self, plan: Plan, dimension: int | None) -> Result_co:
         """Return one row for each text that was given, in that order.
 
-        A blank text's row is zeros; a text whose row never came gets `None` or NaN.
+        A blank text's row is zeros, or has no entries. The row of a text that failed is `None` in
+        lists, NaN in an array, and has no entries in sparse vectors.
 
         Args:
             plan: Which text every row belongs to.
@@ -36,18 +45,18 @@ class Rows(Protocol, Generic[Result_co]):
         """
 
 
-class ListRows(Rows[list[list[float]]]):
+class ListRows(Rows[FloatLists]):
     """Rows as lists of Python floats."""
 
     def __init__(self, count: int, normalize: bool) -> None:
         self._rows: list[list[float] | None] = [None] * count
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], rows: Sequence[list[float]]) -> None:  # noqa: D102 -- see Rows
-        for index, row in zip(indices, rows, strict=True):
+    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+        for index, row in zip(indices, answer.dense, strict=True):
             self._rows[index] = _unit(row) if self._normalize else row
 
-    def result(self, plan: Plan, dimension: int | None) -> list[list[float]]:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> FloatLists:  # noqa: D102 -- see Rows
         rows = self._rows
         if plan.sources is not None:
             rows = []
@@ -58,7 +67,7 @@ class ListRows(Rows[list[list[float]]]):
                 rows.append(row.copy() if row is not None and source >= 0 and used[source] else row)
                 if source >= 0:
                     used[source] = True
-        return rows  # type: ignore[return-value]  # None only where PartialFailureError carries it
+        return rows  # type: ignore[return-value]  # None only where an error carries it
 
 
 class ArrayRows(Rows[FloatArray]):
@@ -69,10 +78,11 @@ class ArrayRows(Rows[FloatArray]):
         self._array: FloatArray | None = None
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], rows: Sequence[list[float]]) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
         if self._array is None:
-            self._array = np.full((self._count, len(rows[0])), np.nan, dtype=np.float32)
-        for index, row in zip(indices, rows, strict=True):
+            shape = (self._count, len(answer.dense[0]))
+            self._array = np.full(shape, np.nan, dtype=np.float32)
+        for index, row in zip(indices, answer.dense, strict=True):
             self._array[index] = row
 
     def result(self, plan: Plan, dimension: int | None) -> FloatArray:  # noqa: D102 -- see Rows
@@ -86,6 +96,85 @@ class ArrayRows(Rows[FloatArray]):
             return array
         zeros = np.zeros((1, array.shape[1]), dtype=np.float32)
         return np.concatenate((array, zeros))[plan.sources]
+
+
+class SparseRows(Rows[SparseVectors]):
+    """Sparse rows."""
+
+    def __init__(self, count: int, normalize: bool) -> None:
+        del normalize  # a matter of dense rows
+        # The last stands for blank texts, which have no entries: plans name them by -1.
+        self._rows = [NO_ENTRIES] * (count + 1)
+
+    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+        for index, row in zip(indices, answer.sparse, strict=True):
+            self._rows[index] = row
+
+    def result(self, plan: Plan, dimension: int | None) -> SparseVectors:  # noqa: D102 -- see Rows
+        del dimension
+        sources = range(len(plan.unique)) if plan.sources is None else plan.sources
+        return SparseVectors.of([self._rows[source] for source in sources])
+
+
+class ListsAndSparse(Rows[tuple[FloatLists, SparseVectors]]):
+    """Rows as lists of Python floats, and sparse rows."""
+
+    def __init__(self, count: int, normalize: bool) -> None:
+        self._dense = ListRows(count, normalize)
+        self._sparse = SparseRows(count, normalize)
+
+    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+        self._dense.put(indices, answer)
+        self._sparse.put(indices, answer)
+
+    def result(self, plan: Plan, dimension: int | None) -> tuple[FloatLists, SparseVectors]:  # noqa: D102 -- see Rows
+        return self._dense.result(plan, dimension), self._sparse.result(plan, dimension)
+
+
+class ResultRows(Rows[EmbeddingResult]):
+    """What the core returns, still without its usage."""
+
+    def __init__(self, count: int, normalize: bool, output: Output) -> None:
+        self._dense = ArrayRows(count, normalize) if output != "sparse" else None
+        self._sparse = SparseRows(count, normalize) if output != "dense" else None
+
+    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+        for rows in (self._dense, self._sparse):
+            if rows is not None:
+                rows.put(indices, answer)
+
+    def result(self, plan: Plan, dimension: int | None) -> EmbeddingResult:  # noqa: D102 -- see Rows
+        return EmbeddingResult(
+            dense=self._dense.result(plan, dimension) if self._dense else None,
+            sparse=self._sparse.result(plan, dimension) if self._sparse else None,
+            usage=Usage(),
+        )
+
+
+@dataclass(frozen=True)
+class Form(Generic[R]):
+    """A form that rows may take.
+
+    Attributes:
+        output: What is asked of the service for it.
+        rows: Makes what gathers so many rows; dense ones at unit length where the second says so.
+        half: Which half of a pair it is; `None` where a hand-off has no part in it.
+    """
+
+    output: Output
+    rows: Callable[[int, bool], Rows[R]]
+    half: Literal["dense", "sparse"] | None = None
+
+
+LISTS: Form[FloatLists] = Form("dense", ListRows, half="dense")
+SPARSE: Form[SparseVectors] = Form("sparse", SparseRows, half="sparse")
+SPARSE_WITH_TOKENS: Form[SparseVectors] = Form("sparse", SparseRows)
+LISTS_AND_SPARSE: Form[tuple[FloatLists, SparseVectors]] = Form("dense&sparse", ListsAndSparse)
+RESULTS: dict[Output, Form[EmbeddingResult]] = {
+    "dense": Form("dense", partial(ResultRows, output="dense")),
+    "sparse": Form("sparse", partial(ResultRows, output="sparse")),
+    "dense&sparse": Form("dense&sparse", partial(ResultRows, output="dense&sparse")),
+}
 
 
 def _unit(row: list[float]) -> list[float]:

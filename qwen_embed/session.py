@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
@@ -16,29 +16,48 @@ from tqdm.auto import tqdm
 from qwen_embed import runtime
 from qwen_embed.advice import advise
 from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
+from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import ConcurrencyLimiter
 from qwen_embed.models import find_model
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
 from qwen_embed.retry import RetryPolicy
-from qwen_embed.rows import ArrayRows, FloatArray, ListRows, Rows
+from qwen_embed.rows import (
+    LISTS,
+    LISTS_AND_SPARSE,
+    RESULTS,
+    SPARSE,
+    SPARSE_WITH_TOKENS,
+    Form,
+    Rows,
+)
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.transport import AiohttpTransport
 from qwen_embed.usage import Usage
-from qwen_embed.wire import Parameters, TextType
+from qwen_embed.wire import Output, Parameters, TextType
 
 R = TypeVar("R")
 
 
 class Session:
-    """Embeds for one object, sync and async, into lists or an array, all by one path.
+    """Embeds for one object, sync and async, into any form, all by one path.
+
+    The forms are at hand as attributes: `session.embed(texts, "document", session.LISTS)`.
 
     Args:
         settings: The object's options; they are copied.
 
     Attributes:
         usage: What all calls have used so far.
+        pair: What a dense and a sparse object on this session leave for each other; `None` where
+            there is no such pair.
     """
+
+    LISTS = LISTS
+    SPARSE = SPARSE
+    SPARSE_WITH_TOKENS = SPARSE_WITH_TOKENS
+    LISTS_AND_SPARSE = LISTS_AND_SPARSE
+    RESULTS = RESULTS
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         # A copy, since the object holds this session: a cycle would keep both until a collection.
@@ -49,28 +68,21 @@ class Session:
         self._runtime: runtime.Runtime | None = None
         self._pipeline: Pipeline | None = None
         self.usage = Usage()
+        self.pair: Pair | None = None
 
     def check(self, texts: Iterable[str]) -> None:
         """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
         plan_texts(texts, empty_text=self._settings.empty_text)
 
-    def embed_lists(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
-        """Return rows as lists of Python floats."""
-        return runtime.current().run(self._call(texts, text_type, ListRows))[0]
+    def embed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> tuple[R, Usage]:
+        """Return rows in a form, and what the call used."""
+        return runtime.current().run(self._call(texts, text_type, form))
 
-    async def aembed_lists(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
-        """Return rows as lists of Python floats."""
-        return (await runtime.current().arun(self._call(texts, text_type, ListRows)))[0]
-
-    def embed_array(self, texts: Iterable[str], text_type: TextType) -> tuple[FloatArray, Usage]:
-        """Return rows as a float32 array, and what the call used."""
-        return runtime.current().run(self._call(texts, text_type, ArrayRows))
-
-    async def aembed_array(
-        self, texts: Iterable[str], text_type: TextType
-    ) -> tuple[FloatArray, Usage]:
-        """Return rows as a float32 array, and what the call used."""
-        return await runtime.current().arun(self._call(texts, text_type, ArrayRows))
+    async def aembed(
+        self, texts: Iterable[str], text_type: TextType, form: Form[R]
+    ) -> tuple[R, Usage]:
+        """Return rows in a form, and what the call used."""
+        return await runtime.current().arun(self._call(texts, text_type, form))
 
     def close(self) -> None:
         """Close the connections."""
@@ -83,19 +95,40 @@ class Session:
             await self._runtime.arun(self._pipeline.transport.aclose())
 
     def _call(
-        self, texts: Iterable[str], text_type: TextType, form: Callable[[int, bool], Rows[R]]
+        self, texts: Iterable[str], text_type: TextType, form: Form[R]
     ) -> Coroutine[Any, Any, tuple[R, Usage]]:
         """Check the texts here and now; return what embeds them on the background loop."""
+        plan = plan_texts(texts, empty_text=self._settings.empty_text)
+        rows = form.rows(len(plan.unique), self._settings.normalize)
+        if self.pair is None or form.half is None:
+            return self._embed(plan, rows, self._request(plan, text_type, form.output, rows))
+        return self._embed_half(self.pair, plan, text_type, form.half, rows)
+
+    def _request(self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any]) -> Call:
         settings = self._settings
-        plan = plan_texts(texts, empty_text=settings.empty_text)
-        rows = form(len(plan.unique), settings.normalize)
-        parameters = Parameters(settings.model, text_type, settings.dimension, settings.instruct)
-        return self._embed(plan, rows, Call(plan.unique, parameters, rows))
+        parameters = Parameters(
+            settings.model, text_type, settings.dimension, settings.instruct, output
+        )
+        return Call(plan.unique, parameters, rows)
+
+    async def _embed_half(
+        self, pair: Pair, plan: Plan, text_type: TextType, half: Half, rows: Rows[R]
+    ) -> tuple[R, Usage]:
+        """Take what waits for this half, ask for the rest, and leave the other half of that."""
+        missing = pair.take(half, text_type, plan, rows)
+        both = RowsAndHalf(rows, OTHER[half])
+        call = self._request(plan, text_type, "dense&sparse", both)
+        call.indices = missing
+        try:
+            return await self._embed(plan, both, call)
+        finally:
+            pair.leave(OTHER[half], text_type, plan, both.packed)
 
     async def _embed(self, plan: Plan, rows: Rows[R], call: Call) -> tuple[R, Usage]:
         bar: tqdm[Any] | None = None
-        if self._settings.show_progress_bar and len(plan.unique) > 1:
-            bar = tqdm(total=len(plan.unique), unit="text", desc=self._settings.model)
+        sent = len(plan.unique if call.indices is None else call.indices)
+        if self._settings.show_progress_bar and sent > 1:
+            bar = tqdm(total=sent, unit="text", desc=self._settings.model)
             call.progress = bar.update
         try:
             await self._pipeline_here().embed(call)

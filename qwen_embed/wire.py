@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -28,8 +28,10 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
+from qwen_embed.sparse import MAX_INDEX, SparseRow, merge_entries
 
 TextType = Literal["document", "query"]
+Output = Literal["dense", "sparse", "dense&sparse"]
 
 PATH = "/services/embeddings/text-embedding/text-embedding"
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -45,12 +47,14 @@ class Parameters:
         text_type: Whether the texts are documents to be found or queries that find them.
         dimension: The length of the vectors, or `None` for the model's own.
         instruct: What the search is for. It has effect with queries only and is sent with no other.
+        output: Which vectors are asked for; both cost what one costs.
     """
 
     model: str
     text_type: TextType
     dimension: int | None = None
     instruct: str | None = None
+    output: Output = "dense"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class Answer:
     """What the service answered to one request.
 
     Attributes:
-        dense: One row of floats a text, in the order of the request's texts.
+        dense: One row of floats a text, in the order of the request's texts; empty where none were
+            asked for.
+        sparse: One sparse row a text, likewise.
         tokens: The tokens that were billed.
         request_id: The service's name for the request, or `None`.
     """
@@ -66,6 +72,7 @@ class Answer:
     dense: list[list[float]]
     tokens: int
     request_id: str | None
+    sparse: list[SparseRow] = field(default_factory=list)
 
 
 def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
@@ -83,6 +90,8 @@ def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
         options["dimension"] = parameters.dimension
     if parameters.instruct is not None and parameters.text_type == "query":
         options["instruct"] = parameters.instruct
+    if parameters.output != "dense":
+        options["output_type"] = parameters.output
     body = msgspec.json.encode(
         {"model": parameters.model, "input": {"texts": texts}, "parameters": options}
     )
@@ -91,9 +100,16 @@ def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
     return body
 
 
+class _Entry(msgspec.Struct):
+    index: int
+    value: float
+    token: str = ""
+
+
 class _Row(msgspec.Struct):
     text_index: int
-    embedding: list[float]
+    embedding: list[float] = []
+    sparse_embedding: list[_Entry] | None = None
 
 
 class _Output(msgspec.Struct):
@@ -121,16 +137,19 @@ _SUCCESS = msgspec.json.Decoder(_Success)
 _REFUSAL = msgspec.json.Decoder(_Refusal)
 
 
-def parse_answer(body: bytes, *, count: int, dimension: int | None) -> Answer:
+def parse_answer(
+    body: bytes, *, count: int, dimension: int | None, output: Output = "dense"
+) -> Answer:
     """Return the rows of a 200 answer, in the order of the request's texts.
 
     The decoder takes nothing but finite numbers for a vector's values, whole numbers included, and
-    makes floats of them.
+    makes floats of them. Where a sparse row repeats an index, the largest value counts.
 
     Args:
         body: The answer's body.
         count: How many texts the request had.
         dimension: The length that every row must have, or `None` where any will do that all share.
+        output: Which vectors were asked for.
 
     Raises:
         InvalidResponseError: If the answer is not one whole row for each text.
@@ -147,26 +166,47 @@ def parse_answer(body: bytes, *, count: int, dimension: int | None) -> Answer:
         raise parse_refusal(200, {}, body)
     if success.output is None:
         raise InvalidResponseError("The answer holds no embeddings.")
-    rows: list[list[float] | None] = [None] * count
-    answered = success.output.embeddings
-    if len(answered) != count:
-        raise InvalidResponseError(f"The answer has {len(answered)} rows for {count} texts.")
-    for row in answered:
-        index = row.text_index
-        if not 0 <= index < count or rows[index] is not None:
-            raise InvalidResponseError(f"The answer repeats or invents text_index {index}.")
-        if dimension is None:
-            dimension = len(row.embedding)
-        if len(row.embedding) != dimension or not dimension:
-            raise InvalidResponseError(
-                f"The answer has a row of {len(row.embedding)} numbers where {dimension} are due."
-            )
-        rows[index] = row.embedding
+    rows = _in_order(success.output.embeddings, count)
     return Answer(
-        dense=rows,  # type: ignore[arg-type]  # as many distinct indices as rows: none is left
+        dense=[] if output == "sparse" else _dense(rows, dimension),
+        sparse=[] if output == "dense" else [_sparse(row) for row in rows],
         tokens=success.usage.total_tokens if success.usage else 0,
         request_id=success.request_id,
     )
+
+
+def _in_order(answered: list[_Row], count: int) -> list[_Row]:
+    if len(answered) != count:
+        raise InvalidResponseError(f"The answer has {len(answered)} rows for {count} texts.")
+    rows = {row.text_index: row for row in answered}
+    try:
+        return [rows[index] for index in range(count)]
+    except KeyError as error:
+        raise InvalidResponseError(f"The answer has no row for text_index {error}.") from None
+
+
+def _dense(rows: list[_Row], dimension: int | None) -> list[list[float]]:
+    due = dimension or len(rows[0].embedding)
+    for row in rows:
+        if len(row.embedding) != due or not due:
+            raise InvalidResponseError(
+                f"The answer has a row of {len(row.embedding)} numbers where {due} are due."
+            )
+    return [row.embedding for row in rows]
+
+
+def _sparse(row: _Row) -> SparseRow:
+    if row.sparse_embedding is None:
+        raise InvalidResponseError(f"The answer has no sparse row for text_index {row.text_index}.")
+    largest: dict[int, tuple[float, str]] = {}
+    for entry in row.sparse_embedding:
+        if not 0 <= entry.index <= MAX_INDEX or entry.value < 0:
+            raise InvalidResponseError(
+                f"The answer has a sparse entry of index {entry.index} and value {entry.value}."
+            )
+        if entry.index not in largest or entry.value > largest[entry.index][0]:
+            largest[entry.index] = (entry.value, entry.token)
+    return merge_entries(largest)
 
 
 _AUTHENTICATION = {"invalidapikey", "invalid_api_key"}

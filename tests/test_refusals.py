@@ -9,6 +9,7 @@ import pytest
 from qwen_embed import (
     AuthenticationError,
     ConnectionFailedError,
+    EmbeddingResult,
     InputError,
     ModelNotFoundError,
     ModerationError,
@@ -106,7 +107,8 @@ def test_a_text_at_fault_fails_alone_and_the_others_have_their_rows(face, servic
     assert failure.index == 13
     assert failure.text.startswith("word word")
     assert isinstance(failure.error, TextRefusedError)
-    rows = list(caught.value.result)
+    result = caught.value.result
+    rows = list(result.dense if isinstance(result, EmbeddingResult) else result)
     assert len(rows) == 40
     assert list(rows[0]) == pytest.approx(good, abs=1e-6)
     answered = Counter(
