@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_qwen_embed.embeddings import QwenEmbeddings
+    from langchain_qwen_embed.sparse import QwenSparseEmbeddings
 
-__all__ = ["QwenEmbeddings"]
+__all__ = ["QwenEmbeddings", "QwenSparseEmbeddings"]
 
 
 def __getattr__(name: str) -> Any:

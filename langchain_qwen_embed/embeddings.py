@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_qwen_embed.sparse import QwenSparseEmbeddings
 from qwen_embed.client import EmbedderBase
 
 
@@ -55,3 +56,54 @@ class QwenEmbeddings(EmbedderBase, Embeddings):
     async def aembed_query(self, text: str) -> list[float]:
         """Embed one text that finds documents; see `embed_query`."""
         return (await self._arows([text], "query"))[0]
+
+    def sparse(self) -> QwenSparseEmbeddings:
+        """Return an object for sparse vectors that shares requests with this one.
+
+        The service answers both kinds of vectors at the price of one. From now on a request that
+        either object makes asks for both, and the half that was not asked for waits for the other
+        object, so that a hybrid store which asks one after the other pays once. What waits takes
+        256 MiB at most of each kind; then the oldest calls are forgotten, and cost a request of
+        their own. The two share connections, usage and `close()`. A copy or a pickle of either is
+        alone.
+
+        Raises:
+            InputError: If the model makes no sparse vectors.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     dense = QwenEmbeddings(api_key=service.api_key, base_url=service.native_url)
+            ...     sparse = dense.sparse()
+            ...     rows = dense.embed_documents(["The wind rises."])
+            ...     vectors = sparse.embed_documents(["The wind rises."])
+            ...     dense.close()
+            ...     len(service.requests)
+            1
+        """
+        return QwenSparseEmbeddings.paired_with(self)
+
+    def embed_both(self, texts: list[str]) -> tuple[list[list[float]], list[dict[int, float]]]:
+        """Embed texts that are to be found: dense rows, and sparse rows as dicts.
+
+        For stores that take vectors made beforehand, such as `Milvus.add_embeddings`.
+        """
+        dense, sparse = self._both(texts, "document")
+        return dense, sparse.rows()
+
+    async def aembed_both(
+        self, texts: list[str]
+    ) -> tuple[list[list[float]], list[dict[int, float]]]:
+        """Embed texts that are to be found; see `embed_both`."""
+        dense, sparse = await self._aboth(texts, "document")
+        return dense, sparse.rows()
+
+    def embed_query_both(self, text: str) -> tuple[list[float], dict[int, float]]:
+        """Embed one text that finds documents: a dense row, and a sparse row as a dict."""
+        dense, sparse = self._both([text], "query")
+        return dense[0], sparse.rows()[0]
+
+    async def aembed_query_both(self, text: str) -> tuple[list[float], dict[int, float]]:
+        """Embed one text that finds documents; see `embed_query_both`."""
+        dense, sparse = await self._aboth([text], "query")
+        return dense[0], sparse.rows()[0]

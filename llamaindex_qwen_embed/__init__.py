@@ -1,5 +1,6 @@
 """Qwen text embeddings for LlamaIndex."""
 
 from llamaindex_qwen_embed.embedding import QwenEmbedding
+from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding
 
-__all__ = ["QwenEmbedding"]
+__all__ = ["QwenEmbedding", "QwenSparseEmbedding"]

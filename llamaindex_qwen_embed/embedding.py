@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import Field, field_validator, model_validator
-from typing_extensions import Self
+from pydantic import field_validator
 
+from llamaindex_qwen_embed.fields import LlamaIndexFields
 from llamaindex_qwen_embed.hand_overs import aembed_slice, embed_slice, hand_overs
-from qwen_embed.client import EmbedderBase
+from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding, node_text
 
 
-class QwenEmbedding(EmbedderBase, BaseEmbedding):
+class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     """Qwen text embeddings for LlamaIndex. Safe to use from threads and from any event loop.
 
     Texts go out as documents, queries as queries with `instruct`. LlamaIndex hands over
@@ -33,26 +33,10 @@ class QwenEmbedding(EmbedderBase, BaseEmbedding):
         (512, <class 'float'>)
     """
 
-    embed_batch_size: int = Field(default=1920, gt=0, le=2048, exclude=True)
-    """Texts that LlamaIndex hands over at a time, in sync code one hand-over after the other. Not
-    the size of a request, which is `batch_size`: this is six times 32 requests of 10 texts."""
-
-    num_workers: int | None = Field(default=None, exclude=True)
-    """How many hand-overs LlamaIndex runs side by side in async code; requests are bounded by
-    `max_concurrency` whatever this says."""
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex saves this class."""
         return "QwenEmbedding"
-
-    @model_validator(mode="after")
-    def _name_model_once(self) -> Self:
-        # LlamaIndex reads `model_name`; it is the option `model` under another name.
-        if "model" in self.model_fields_set and self.model_name not in ("unknown", self.model):
-            raise ValueError(f"model={self.model!r} and model_name={self.model_name!r} differ.")
-        self.__dict__["model_name"] = self.model
-        return self
 
     @field_validator("embeddings_cache", mode="after")
     @classmethod
@@ -115,3 +99,18 @@ class QwenEmbedding(EmbedderBase, BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await aembed_slice(texts, self._arows(texts, "document"))
+
+    def sparse(self) -> QwenSparseEmbedding:
+        """Return an object for sparse vectors that shares requests with this one.
+
+        The service answers both kinds of vectors at the price of one. From now on a request that
+        either object makes asks for both, and the half that was not asked for waits for the other
+        object, so that a hybrid store which asks one after the other pays once. What waits takes
+        256 MiB at most of each kind; then the oldest calls are forgotten, and cost a request of
+        their own. The two share connections, usage and `close()`. A copy or a pickle of either is
+        alone, and so are those in worker processes.
+
+        Raises:
+            InputError: If the model makes no sparse vectors.
+        """
+        return QwenSparseEmbedding.paired_with(self, node_text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -19,8 +19,10 @@ from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
+    from qwen_embed.hybrid import Pair
     from qwen_embed.rows import Form
     from qwen_embed.session import Session
+    from qwen_embed.sparse import SparseVectors
     from qwen_embed.wire import TextType
 
 
@@ -30,6 +32,7 @@ class _Opening:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.closed = False
+        self._pair: Callable[[], Pair] | None = None
         self._lock = threading.Lock()
 
     def open(self, embedder: EmbedderBase) -> Session:
@@ -41,7 +44,13 @@ class _Opening:
                 from qwen_embed.session import Session  # noqa: PLC0415
 
                 self.session = Session(embedder)
+            if self._pair is not None and self.session.pair is None:
+                self.session.pair = self._pair()
             return self.session
+
+    def share(self, pair: Callable[[], Pair]) -> None:
+        """Make dense and sparse calls of the session leave their other halves for each other."""
+        self._pair = pair
 
     def __reduce__(self) -> tuple[type[_Opening], tuple[()]]:
         return _Opening, ()
@@ -78,6 +87,20 @@ class EmbedderBase(EmbeddingSettings):
     async def _arows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
         session = self._session
         return (await session.aembed(texts, text_type, session.LISTS))[0]
+
+    def _both(
+        self, texts: Iterable[str], text_type: TextType
+    ) -> tuple[list[list[float]], SparseVectors]:
+        check_sparse(self.model)
+        session = self._session
+        return session.embed(texts, text_type, session.LISTS_AND_SPARSE)[0]
+
+    async def _aboth(
+        self, texts: Iterable[str], text_type: TextType
+    ) -> tuple[list[list[float]], SparseVectors]:
+        check_sparse(self.model)
+        session = self._session
+        return (await session.aembed(texts, text_type, session.LISTS_AND_SPARSE))[0]
 
     @property
     def usage(self) -> Usage:
@@ -151,6 +174,47 @@ class EmbedderBase(EmbeddingSettings):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+class SparseBase(EmbedderBase):
+    """What every object for sparse vectors is, alone or as one of a pair."""
+
+    @model_validator(mode="after")
+    def _check_sparse(self) -> Self:
+        check_sparse(self.model)
+        if self.dimension is not None or self.normalize:
+            raise ValueError("dimension and normalize are for dense vectors.")
+        return self
+
+    @classmethod
+    def paired_with(
+        cls, dense: EmbedderBase, node_text: Callable[[str], str | None] = lambda _: None
+    ) -> Self:
+        """Return an object that shares the requests of a dense one.
+
+        Args:
+            dense: The dense object.
+            node_text: Returns the text of the node that a document stands for, or `None`.
+        """
+        settings = EmbeddingSettings.model_fields.keys() - {"dimension", "normalize"}
+        sparse = cls(**{name: getattr(dense, name) for name in settings})
+
+        def pair() -> Pair:
+            from qwen_embed.hybrid import Pair  # noqa: PLC0415 -- loads numpy
+
+            return Pair(node_text=node_text)
+
+        dense._opening.share(pair)  # noqa: SLF001 -- the two share one session
+        sparse._opening = dense._opening  # noqa: SLF001
+        return sparse
+
+    def _sparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
+        session = self._session
+        return session.embed(texts, text_type, session.SPARSE)[0]
+
+    async def _asparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
+        session = self._session
+        return (await session.aembed(texts, text_type, session.SPARSE))[0]
 
 
 class QwenEmbedder(EmbedderBase):

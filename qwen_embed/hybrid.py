@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Generic, Literal, TypeVar
@@ -73,20 +73,18 @@ class HandOff:
         """Bytes taken, with an allowance for the keeping."""
         return self._size
 
-    def put(self, role: TextType, left: Iterable[tuple[Sequence[str], int, bytes]]) -> None:
+    def put(self, left: Iterable[tuple[Iterable[bytes], int, bytes]]) -> None:
         """Leave what one call brought along.
 
         Args:
-            role: The role in which the texts were embedded.
-            left: For each vector the texts by which it may be asked for, how often, and its bytes.
+            left: For each vector the keys by which it may be asked for, how often, and its bytes.
         """
         call = _Call()
         with self._lock:
-            for texts, takings, packed in left:
-                keys = tuple(dict.fromkeys(_key(role, text) for text in texts))
-                vector = _Vector(packed, takings, keys, call)
+            for keys, takings, packed in left:
+                vector = _Vector(packed, takings, tuple(dict.fromkeys(keys)), call)
                 call.waiting.add(vector)
-                for key in keys:
+                for key in vector.keys:
                     self._vectors.setdefault(key, []).append(vector)
                 self._size += len(packed) + _OVERHEAD
             if call.waiting:
@@ -95,16 +93,15 @@ class HandOff:
                 for vector in list(next(iter(self._calls)).waiting):
                     self._forget(vector)
 
-    def take(self, role: TextType, text: str, takings: int = 1) -> bytes | None:
-        """Return a text's vector, the oldest first, and forget it once it was taken often enough.
+    def take(self, key: bytes, takings: int = 1) -> bytes | None:
+        """Return a vector, the oldest first, and forget it once it was taken often enough.
 
         Args:
-            role: The role in which the text is asked for.
-            text: The text.
-            takings: How often the text stands in the call that asks.
+            key: One of the keys under which it was left.
+            takings: How often its text stands in the call that asks.
         """
         with self._lock:
-            waiting = self._vectors.get(_key(role, text))
+            waiting = self._vectors.get(key)
             if not waiting:
                 return None
             packed = waiting[0].packed
@@ -130,7 +127,14 @@ class HandOff:
             del self._calls[vector.call]
 
 
-def _key(role: TextType, text: str) -> bytes:
+def key_of(role: TextType | Literal["node"], text: str) -> bytes:
+    """Return the key of a text in a role.
+
+    Args:
+        role: The role in which it is embedded; or `node` for what a LlamaIndex node is without its
+            metadata, where the document that is embedded has them.
+        text: The text.
+    """
     return blake2b(text.encode(), digest_size=16, person=role.encode()).digest()
 
 
@@ -139,50 +143,58 @@ class Pair:
 
     Args:
         capacity: Bytes that the waiting halves of each kind may take.
-        also_asked_as: Returns the other texts by which a document's sparse half may be asked for.
+        node_text: Returns the text of the node that a document stands for, or `None`; see `key_of`.
     """
 
     def __init__(
         self,
         capacity: int = CAPACITY,
-        also_asked_as: Callable[[str], Sequence[str]] = lambda _: (),
+        node_text: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.waiting: Mapping[Half, HandOff] = {
             "dense": HandOff(capacity),
             "sparse": HandOff(capacity),
         }
-        self._also_asked_as = also_asked_as
+        self._node_text = node_text
 
-    def take(self, half: Half, role: TextType, plan: Plan, rows: Rows[R]) -> list[int]:
-        """Put what waits into rows, and return the indices of the unique texts still to be sent."""
-        takings = plan.counts()
-        unpack = _UNPACK[half]
+    def take(
+        self, half: Half, role: TextType, plan: Plan, rows: Rows[R], *, nodes: bool = False
+    ) -> list[int]:
+        """Put what waits into rows, and return the indices of the unique texts still to be sent.
+
+        Args:
+            half: The half that is asked for.
+            role: The role of the texts.
+            plan: The texts.
+            rows: Where the halves go.
+            nodes: Whether the texts may be those of nodes.
+        """
+        waiting = self.waiting[half]
         missing = []
-        for index, text in enumerate(plan.unique):
-            packed = self.waiting[half].take(role, text, takings[index])
+        for index, (text, takings) in enumerate(zip(plan.unique, plan.counts(), strict=True)):
+            packed = waiting.take(key_of(role, text), takings)
+            if packed is None and nodes:
+                packed = waiting.take(key_of("node", text), takings)
             if packed is None:
                 missing.append(index)
             else:
-                rows.put([index], unpack(packed))
+                rows.put([index], _UNPACK[half](packed))
         return missing
 
     def leave(self, half: Half, role: TextType, plan: Plan, packed: Mapping[int, bytes]) -> None:
         """Leave the halves that came along, by the index of their unique text."""
         takings = plan.counts()
-        aliased = half == "sparse" and role == "document"
         self.waiting[half].put(
-            role,
-            (
-                (
-                    (plan.unique[index], *self._also_asked_as(plan.unique[index]))
-                    if aliased
-                    else (plan.unique[index],),
-                    takings[index],
-                    vector,
-                )
-                for index, vector in packed.items()
-            ),
+            (self._keys(half, role, plan.unique[index]), takings[index], vector)
+            for index, vector in packed.items()
         )
+
+    def _keys(self, half: Half, role: TextType, text: str) -> Iterator[bytes]:
+        yield key_of(role, text)
+        if half == "sparse" and role == "document":
+            node_text = self._node_text(text)
+            if node_text is not None:
+                yield key_of("node", node_text)
 
 
 class RowsAndHalf(Rows[R], Generic[R]):

@@ -27,6 +27,7 @@ from qwen_embed.rows import (
     LISTS_AND_SPARSE,
     RESULTS,
     SPARSE,
+    SPARSE_OF_NODES,
     SPARSE_WITH_TOKENS,
     Form,
     Rows,
@@ -55,6 +56,7 @@ class Session:
 
     LISTS = LISTS
     SPARSE = SPARSE
+    SPARSE_OF_NODES = SPARSE_OF_NODES
     SPARSE_WITH_TOKENS = SPARSE_WITH_TOKENS
     LISTS_AND_SPARSE = LISTS_AND_SPARSE
     RESULTS = RESULTS
@@ -102,7 +104,8 @@ class Session:
         rows = form.rows(len(plan.unique), self._settings.normalize)
         if self.pair is None or form.half is None:
             return self._embed(plan, rows, self._request(plan, text_type, form.output, rows))
-        return self._embed_half(self.pair, plan, text_type, form.half, rows)
+        missing = self.pair.take(form.half, text_type, plan, rows, nodes=form.nodes)
+        return self._embed_half(self.pair, plan, missing, text_type, form.half, rows)
 
     def _request(self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any]) -> Call:
         settings = self._settings
@@ -112,10 +115,15 @@ class Session:
         return Call(plan.unique, parameters, rows)
 
     async def _embed_half(
-        self, pair: Pair, plan: Plan, text_type: TextType, half: Half, rows: Rows[R]
+        self,
+        pair: Pair,
+        plan: Plan,
+        missing: list[int],
+        text_type: TextType,
+        half: Half,
+        rows: Rows[R],
     ) -> tuple[R, Usage]:
-        """Take what waits for this half, ask for the rest, and leave the other half of that."""
-        missing = pair.take(half, text_type, plan, rows)
+        """Ask for both halves of what is missing, and leave the one that was not asked for."""
         both = RowsAndHalf(rows, OTHER[half])
         call = self._request(plan, text_type, "dense&sparse", both)
         call.indices = missing

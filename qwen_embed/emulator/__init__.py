@@ -1,7 +1,8 @@
 """A local stand-in for Qwen's text-embedding service: its protocol, without key or network.
 
 Its answers have the service's shape and its refusals the service's words, so a client can be tested
-against it. Its vectors are not Qwen's: see `qwen_embed.emulator.engines`.
+against it. Its vectors are not Qwen's: see `qwen_embed.emulator.engines` for the dense ones and
+`qwen_embed.emulator.sparse` for the sparse ones.
 """
 
 from qwen_embed.emulator.engines import Engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qwen_embed.emulator.faults import Failure
 from qwen_embed.emulator.rules import RefusalError
+from qwen_embed.emulator.sparse import SparseRow
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,30 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
 
 
-def success(vectors: NDArray[np.float32], order: Iterable[int], tokens: int) -> Answer:
+def success(
+    dense: NDArray[np.float32] | None,
+    sparse: Sequence[SparseRow] | None,
+    order: Iterable[int],
+    tokens: int,
+) -> Answer:
     """Return the answer that carries vectors.
 
     Args:
-        vectors: Shape `(texts, dimension)`.
+        dense: Shape `(texts, dimension)`; `None` where only sparse ones were asked for.
+        sparse: A row a text; `None` where only dense ones were asked for.
         order: The indices of the texts, in the order in which their rows are printed.
         tokens: The tokens that are charged.
     """
     # The service prints single-precision numbers as doubles, up to 20 characters each.
-    rows = vectors.astype(np.float64).tolist()
-    embeddings = [{"text_index": index, "embedding": rows[index]} for index in order]
+    rows = None if dense is None else dense.astype(np.float64).tolist()
+    embeddings = []
+    for index in order:
+        embedding: dict[str, Any] = {"text_index": index}
+        if rows is not None:
+            embedding["embedding"] = rows[index]
+        if sparse is not None:
+            embedding["sparse_embedding"] = sparse[index]
+        embeddings.append(embedding)
     return Answer(
         200,
         _encoded(output={"embeddings": embeddings}, usage={"total_tokens": tokens}),

@@ -26,6 +26,12 @@ _CJK_RANGES = (
 )
 
 
+def folded(text: str) -> str:
+    """Return a text without the difference of capitals and of full-width letters."""
+    # Normalised first: a full-width letter has to be a letter before it can be lower-cased.
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def code_points(text: str) -> NDArray[np.uint32]:
     """Return a text's code points, shape `(len(text),)`."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
@@ -41,6 +47,19 @@ def kinds(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return kind
 
 
+def kind_of(character: str) -> int:
+    """Return the kind of one character."""
+    return _bytes()[ord(character)]
+
+
+def character_class(*wanted: int) -> str:
+    """Return what stands between the brackets of a regular expression for characters of kinds."""
+    is_wanted = np.isin(_table(), wanted)
+    edges = np.flatnonzero(np.diff(is_wanted, prepend=False, append=False)).tolist()
+    ranges = zip(edges[0::2], edges[1::2], strict=True)
+    return "".join(rf"\U{first:08x}-\U{end - 1:08x}" for first, end in ranges)
+
+
 @cache
 def _table() -> NDArray[np.uint8]:
     table = np.full(_CODE_POINTS, SYMBOL, dtype=np.uint8)
@@ -50,3 +69,9 @@ def _table() -> NDArray[np.uint8]:
     for first, end in _CJK_RANGES:
         table[first:end] = CJK
     return table
+
+
+@cache
+def _bytes() -> bytes:
+    """Return the table in the form that is the faster to ask for one character."""
+    return _table().tobytes()

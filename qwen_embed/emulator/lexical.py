@@ -8,7 +8,6 @@ documents.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_embed.emulator.characters import CJK, DIGIT, SYMBOL, code_points, kinds
+from qwen_embed.emulator.characters import CJK, DIGIT, SYMBOL, code_points, folded, kinds
+from qwen_embed.emulator.common import COMMON_CHARACTERS, COMMON_WORDS
 from qwen_embed.emulator.rules import TextType
 
 _Floats = NDArray[np.float64]
@@ -47,21 +47,6 @@ _COMMON_WEIGHT = 0.1
 _GRAM_WEIGHT = 0.25
 _IDEOGRAPH_WEIGHT = 0.4
 _SYMBOL_WEIGHT = 0.1
-
-_COMMON_WORDS = """
-a about after all also an and any are as at be been but by can could did do does for from had has
-have he her his how i if in into is it its just me more my no not of on one or our out she should so
-some than that the their them then there these they this those to up us was we were what when where
-which who why will with would you your au aux avec ce ces dans de des du elle en est et il je la le
-les leur mais ne nous ou par pas pour qu que qui sa se ses son sont sur un une vous al como con del
-el ella es esta este la las lo los mas más no o para pero por que se sin su sus un una y aber als am
-auf aus bei bin das dass dem den der die ein eine einem einen einer er es für hat ich im ist kann
-mit nach nicht oder sich sie sind und uns von vor war wie wir wird zu zum zur
-"""
-_COMMON_CHARACTERS = (
-    "的了是在和有我他她它你们这那个不就都而及与着或之于也被把从对吗呢吧啊么什怎"
-    "のはがをにでともへやかなたてしいるさすれっまだんこそ"
-)
 
 
 class LexicalEngine:
@@ -97,9 +82,8 @@ class LexicalEngine:
 def _document_rows(texts: Sequence[str]) -> _Floats:
     if not texts:
         return np.zeros((0, _DIMENSION))
-    # Normalised first: a full-width letter has to be a letter before it can be lower-cased.
-    folded = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
-    return np.concatenate([_chunk_rows(chunk) for chunk in _chunks(folded)])
+    chunks = _chunks([folded(text) for text in texts])
+    return np.concatenate([_chunk_rows(chunk) for chunk in chunks])
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -218,14 +202,14 @@ def _scrambled(numbers: NDArray[np.uint32] | _Hashes) -> _Hashes:
 
 @lru_cache(maxsize=1)
 def _common_words() -> _Hashes:
-    points = code_points(_COMMON_WORDS)
+    points = code_points(f" {' '.join(COMMON_WORDS)} ")
     is_word = kinds(points) >= DIGIT
     return np.unique(_words(is_word, _scrambled(np.where(is_word, points, _BLANK_POINT)))[2])
 
 
 @lru_cache(maxsize=1)
 def _common_characters() -> NDArray[np.uint32]:
-    return np.unique(code_points(_COMMON_CHARACTERS))
+    return np.unique(code_points("".join(COMMON_CHARACTERS)))
 
 
 def _is_among(values: NDArray[Any], ascending: NDArray[Any]) -> NDArray[np.bool_]:

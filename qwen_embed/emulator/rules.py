@@ -14,7 +14,7 @@ from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.models import Model
 
 TextType = Literal["query", "document"]
-OutputType = Literal["dense"]
+OutputType = Literal["dense", "sparse", "dense&sparse"]
 
 EMBEDDING_PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
 LARGEST_BODY = 16 * 1024 * 1024
@@ -112,7 +112,7 @@ def read_request(body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
         dimension=_read_dimension(parameters.get("dimension"), model),
         text_type=cast("TextType", text_type),
         instruct=instruct if text_type == "query" else None,
-        output_type=_read_output_type(parameters),
+        output_type=_read_output_type(parameters, model),
         tokens=tokens,
     )
 
@@ -183,13 +183,14 @@ def _read_instruct(instruct: object, model: Model) -> str | None:
     return instruct
 
 
-def _read_output_type(parameters: Mapping[str, Any]) -> OutputType:
+def _read_output_type(parameters: Mapping[str, Any], model: Model) -> OutputType:
     asked = _read_choice(parameters, "output_type", ("dense", "sparse", "dense&sparse"))
-    if asked != "dense":
+    if asked != "dense" and not model.sparse:
         raise _invalid(
-            f"This emulator does not make sparse vectors: it has no output_type {asked!r}."
+            f"The model `{model.name}` does not support the output_type {asked}: "
+            "it makes dense vectors only."
         )
-    return "dense"
+    return cast("OutputType", asked)
 
 
 def _read_choice(parameters: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:

@@ -35,13 +35,15 @@ class Emulator(EmbeddingService):
 
     Args:
         api_key: The key that is let in; every other gets 401.
-        engine: Where vectors come from: `lexical` (words and n-grams, by numpy alone), `e5`
+        engine: Where dense vectors come from: `lexical` (words and n-grams, by numpy alone), `e5`
             (a multilingual model, needs `qwen-embed[local]`) or an `Engine` object.
         host: The address to listen on; loopback unless asked otherwise.
         port: The port to listen on; 0 for a free one.
         latency: Seconds added to each answer; may be assigned while it runs.
         shuffle: Whether the rows of an answer come in random order, `text_index` right; may be
             assigned while it runs.
+        repeat_indices: Whether sparse rows repeat some of their indices with smaller values, which
+            a client has to merge; may be assigned while it runs.
         seed: What that order is drawn from.
 
     Raises:
@@ -63,10 +65,16 @@ class Emulator(EmbeddingService):
         port: int = 0,
         latency: float = 0.0,
         shuffle: bool = False,
+        repeat_indices: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            api_key=api_key, engine=engine, latency=latency, shuffle=shuffle, seed=seed
+            api_key=api_key,
+            engine=engine,
+            latency=latency,
+            shuffle=shuffle,
+            repeat_indices=repeat_indices,
+            seed=seed,
         )
         self._host = host
         self._port = port

@@ -30,6 +30,7 @@ from qwen_embed.emulator.rules import (
     read_request,
     too_large,
 )
+from qwen_embed.emulator.sparse import sparse_vectors
 from qwen_embed.models import MODELS, Model
 
 _log = logging.getLogger(__name__)
@@ -40,9 +41,10 @@ class EmbeddingService:
 
     Args:
         api_key: The key that is let in.
-        engine: Where vectors come from: a name or an object.
+        engine: Where dense vectors come from: a name or an object.
         latency: Seconds added to each answer.
         shuffle: Whether the rows of an answer come in random order.
+        repeat_indices: Whether sparse rows repeat some indices with smaller values.
         seed: What that order is drawn from.
         clock: Seconds, never going back; the quota's.
     """
@@ -54,12 +56,14 @@ class EmbeddingService:
         engine: EngineName | Engine,
         latency: float,
         shuffle: bool,
+        repeat_indices: bool,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.api_key = api_key
         self.latency = latency
         self.shuffle = shuffle
+        self.repeat_indices = repeat_indices
         self._engine = find_engine(engine)
         self._clock = clock
         self._rng = np.random.default_rng(seed)
@@ -193,12 +197,16 @@ class EmbeddingService:
         return await loop.run_in_executor(worker, self._embed, request, order)
 
     def _embed(self, request: EmbeddingRequest, order: list[int] | range) -> Answer:
+        dense = sparse = None
         try:
-            vectors = dense_vectors(self._engine, request)
+            if request.output_type != "sparse":
+                dense = dense_vectors(self._engine, request)
         except Exception as error:
             _log.exception("The engine failed.")
             return answers.refusal(RefusalError(500, "InternalError.Algo", repr(error)))
-        return answers.success(vectors, order, request.tokens)
+        if request.output_type != "dense":
+            sparse = sparse_vectors(request, repeat_indices=self.repeat_indices)
+        return answers.success(dense, sparse, order, request.tokens)
 
 
 def _recorded(request: web.Request, raw: bytes, started_at: float) -> RecordedRequest:

@@ -40,6 +40,15 @@ def test_the_call_style_of_1x_gets_vectors(call, service):
     }
 
 
+def test_the_call_style_of_1x_gets_sparse_rows(call):
+    response = call(["风急天高", "QX-7731B"], dimension=64, output_type="dense&sparse")
+    assert response.status_code == 200
+    first, second = response.output["embeddings"]
+    assert len(first["embedding"]) == len(second["embedding"]) == 64
+    assert [entry["token"] for entry in second["sparse_embedding"]] == ["qx-7731b", "qx", "7731b"]
+    assert [set(entry) for entry in first["sparse_embedding"]] == [{"index", "value", "token"}] * 7
+
+
 def test_the_call_style_of_1x_may_be_given_the_address(dashscope, service):
     response = dashscope.TextEmbedding.call(
         model="text-embedding-v4", input=["a"], api_key=KEY, base_address=service.native_url

@@ -18,7 +18,6 @@ ALGO = "<400> InternalError.Algo.InvalidParameter: "
 NOT_TEXTS = f"{ALGO}Value error, contents is neither str nor list of str.: input.contents"
 NO_OBJECT = "The request body must be a JSON object."
 NO_PARAMETERS = '"parameters" must be present and an object: {} where there are none.'
-NO_SPARSE = "This emulator does not make sparse vectors: it has no output_type"
 
 
 def too_many(cap):
@@ -91,8 +90,16 @@ def refusal_of(body, models=MODELS):
             body_for(["a"], output_type="both"),
             '"output_type" must be one of dense, sparse, dense&sparse.',
         ),
-        (body_for(["a"], output_type="sparse"), f"{NO_SPARSE} 'sparse'."),
-        (body_for(["a"], output_type="dense&sparse"), f"{NO_SPARSE} 'dense&sparse'."),
+        (
+            body_for(["a"], model="text-embedding-v1", output_type="sparse"),
+            "The model `text-embedding-v1` does not support the output_type sparse: "
+            "it makes dense vectors only.",
+        ),
+        (
+            body_for(["a"], model="text-embedding-v2", output_type="dense&sparse"),
+            "The model `text-embedding-v2` does not support the output_type dense&sparse: "
+            "it makes dense vectors only.",
+        ),
         (body_for(["a"], instruct=7), '"instruct" must be a string.'),
         (
             body_for(["a"], model="text-embedding-v3", text_type="query", instruct="Find it"),
@@ -181,6 +188,17 @@ def test_a_model_without_known_dimensions_takes_any():
     assert read_request(body_for(["a"], model="new", dimension=333), models).dimension == 333
     assert read_request(body_for(["a"], model="new"), models).dimension == 1024
     assert refusal_of(body_for(["a"], model="new", dimension=0), models)[0] == 400
+
+
+@pytest.mark.parametrize("output_type", ["dense", "sparse", "dense&sparse"])
+def test_every_output_type_is_taken_at_one_price(output_type):
+    request = read_request(body_for(["风急天高", "a"], output_type=output_type), MODELS)
+    assert (request.output_type, request.tokens) == (output_type, 5)
+
+
+def test_a_model_without_sparse_vectors_may_be_asked_for_dense_ones():
+    body = body_for(["a"], model="text-embedding-v2", output_type="dense")
+    assert read_request(body, MODELS).output_type == "dense"
 
 
 def test_an_instruction_takes_effect_with_queries():

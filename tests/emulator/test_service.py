@@ -36,6 +36,74 @@ def test_a_success_has_exactly_the_shape_of_the_service(service):
     assert str(uuid.UUID(body["request_id"])) == body["request_id"]
 
 
+@pytest.mark.parametrize(
+    ("output_type", "keys"),
+    [
+        (None, ["text_index", "embedding"]),
+        ("dense", ["text_index", "embedding"]),
+        ("sparse", ["text_index", "sparse_embedding"]),
+        ("dense&sparse", ["text_index", "embedding", "sparse_embedding"]),
+    ],
+)
+def test_rows_have_exactly_what_was_asked_for_at_one_price(service, output_type, keys):
+    body = embed(service, ["风急天高", "hello"], output_type=output_type).json
+    assert [list(row) for row in body["output"]["embeddings"]] == [keys] * 2
+    assert body["usage"] == {"total_tokens": 6}
+
+
+def test_a_sparse_row_has_exactly_the_shape_of_the_service(service):
+    (row,) = embed(service, ["风 QX-7731B"], output_type="sparse").json["output"]["embeddings"]
+    entries = row["sparse_embedding"]
+    assert [list(entry) for entry in entries] == [["index", "value", "token"]] * 4
+    assert [entry["token"] for entry in entries] == ["风", "qx-7731b", "qx", "7731b"]
+    assert all(type(entry["index"]) is int for entry in entries)
+    assert all(type(entry["value"]) is float for entry in entries)
+
+
+def test_sparse_rows_stay_with_their_texts_in_random_order(service):
+    texts = [f"number{letter}" for letter in "abcdefghij"]
+    service.shuffle = True
+    rows = embed(service, texts, output_type="dense&sparse").json["output"]["embeddings"]
+    assert [row["text_index"] for row in rows] != list(range(10))
+    for row in rows:
+        assert row["sparse_embedding"][0]["token"] == texts[row["text_index"]]
+
+
+def test_sparse_vectors_are_refused_where_the_model_has_none(service):
+    reply = embed(service, ["a"], model="text-embedding-v2", output_type="dense&sparse")
+    status, code, message = error_of(reply)
+    assert (status, code) == (400, "InvalidParameter")
+    assert "`text-embedding-v2`" in message
+    service.set_model("text-embedding-v2", sparse=True)
+    assert embed(service, ["a"], model="text-embedding-v2", output_type="sparse").status == 200
+
+
+def test_indices_may_be_repeated_and_that_may_change_while_it_runs():
+    def indices(service):
+        reply = embed(service, ["风急天高 hello"], output_type="sparse")
+        entries = reply.json["output"]["embeddings"][0]["sparse_embedding"]
+        return [entry["index"] for entry in entries]
+
+    with Emulator(api_key=KEY, repeat_indices=True) as service:
+        repeated = indices(service)
+        service.repeat_indices = False
+        plain = indices(service)
+    assert len(plain) == len(set(plain)) == 8
+    assert len(repeated) > len(plain)
+    assert set(repeated) == set(plain)
+
+
+def test_an_engine_is_not_asked_for_sparse_vectors_alone():
+    class Broken:
+        dimension = 8
+
+        def embed(self, texts, *, text_type, instruct):
+            raise AssertionError
+
+    with Emulator(api_key=KEY, engine=Broken()) as service:
+        assert embed(service, ["a"], output_type="sparse").status == 200
+
+
 def test_vectors_are_unit_and_of_the_length_asked_for(service):
     vectors = embed(service, ["a cat", "a dog"], dimension=256).vectors
     assert vectors.shape == (2, 256)

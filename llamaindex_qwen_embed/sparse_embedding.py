@@ -1,0 +1,124 @@
+"""`QwenSparseEmbedding`: sparse vectors in the forms that LlamaIndex and its stores take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
+
+from llamaindex_qwen_embed.fields import LlamaIndexFields
+from qwen_embed.client import SparseBase
+
+if TYPE_CHECKING:
+    from llamaindex_qwen_embed.milvus import MilvusSparse
+    from qwen_embed.sparse import SparseVectors
+
+Encoded = tuple[list[list[int]], list[list[float]]]
+"""Indices and values of each row, as LlamaIndex's Qdrant store takes them."""
+
+
+class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
+    """Qwen sparse vectors for LlamaIndex; `QwenEmbedding.sparse()` makes one that shares requests.
+
+    As it is, it serves Pinecone's store. `encode_documents` and `encode_queries` are what Qdrant's
+    takes as `sparse_doc_fn` and `sparse_query_fn`, and `for_milvus()` gives what Milvus's takes.
+
+    Example:
+        >>> from qwen_embed.emulator import Emulator
+        >>> with Emulator() as service:
+        ...     sparse = QwenSparseEmbedding(
+        ...         api_key=service.api_key, base_url=service.native_url
+        ...     )
+        ...     row = sparse.get_query_embedding("wind")
+        ...     sparse.close()
+        >>> len(row)
+        1
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of this class in events."""
+        return "QwenSparseEmbedding"
+
+    def encode_documents(self, texts: list[str]) -> Encoded:
+        """Embed texts that are to be found: indices and values of each."""
+        return _encoded(self._sparse(texts, "document"))
+
+    async def aencode_documents(self, texts: list[str]) -> Encoded:
+        """Embed texts that are to be found: indices and values of each."""
+        return _encoded(await self._asparse(texts, "document"))
+
+    def encode_queries(self, texts: list[str]) -> Encoded:
+        """Embed texts that find documents: indices and values of each."""
+        return _encoded(self._sparse(texts, "query"))
+
+    async def aencode_queries(self, texts: list[str]) -> Encoded:
+        """Embed texts that find documents: indices and values of each."""
+        return _encoded(await self._asparse(texts, "query"))
+
+    def for_milvus(self) -> MilvusSparse:
+        """Return this object as LlamaIndex's Milvus store takes it.
+
+        That store asks for the sparse vector of each node's bare text, one node at a time, while
+        the dense vector is of the text with its metadata. Where this object is one of a pair, it
+        answers with the sparse vector of the same text as the dense one, which came in the same
+        request.
+
+        Raises:
+            ImportError: If llama-index-vector-stores-milvus is not installed.
+        """
+        # The class has a base of that package, which need not be installed.
+        from llamaindex_qwen_embed.milvus import MilvusSparse  # noqa: PLC0415
+
+        return MilvusSparse(self)
+
+    def node_rows(self, texts: list[str]) -> list[dict[int, float]]:
+        """Embed the texts of nodes; where one of a pair, with the metadata that the dense side saw.
+
+        Args:
+            texts: The nodes' bare texts.
+        """
+        session = self._session
+        return session.embed(texts, "document", session.SPARSE_OF_NODES)[0].rows()
+
+    async def anode_rows(self, texts: list[str]) -> list[dict[int, float]]:
+        """Embed the texts of nodes; see `node_rows`."""
+        session = self._session
+        return (await session.aembed(texts, "document", session.SPARSE_OF_NODES))[0].rows()
+
+    def _get_query_embedding(self, query: str) -> dict[int, float]:
+        return self._sparse([query], "query").rows()[0]
+
+    async def _aget_query_embedding(self, query: str) -> dict[int, float]:
+        return (await self._asparse([query], "query")).rows()[0]
+
+    def _get_text_embedding(self, text: str) -> dict[int, float]:
+        return self._sparse([text], "document").rows()[0]
+
+    async def _aget_text_embedding(self, text: str) -> dict[int, float]:
+        return (await self._asparse([text], "document")).rows()[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[dict[int, float]]:
+        return self._sparse(texts, "document").rows()
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[dict[int, float]]:
+        return (await self._asparse(texts, "document")).rows()
+
+
+def node_text(content: str) -> str | None:
+    r"""Return a node's bare text from what is embedded for it, or `None` where it has no metadata.
+
+    LlamaIndex puts metadata before the text as lines of `key: value` and an empty line.
+
+    Example:
+        >>> node_text("work: Alice\nchapter: 6\n\nThe Cat grinned.")
+        'The Cat grinned.'
+    """
+    metadata, separator, text = content.partition("\n\n")
+    is_metadata = all(": " in line for line in metadata.split("\n"))
+    return text if separator and text and is_metadata else None
+
+
+def _encoded(vectors: SparseVectors) -> Encoded:
+    rows = list(vectors)
+    return [list(row.indices) for row in rows], [list(row.values) for row in rows]
