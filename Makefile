@@ -3,14 +3,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := qwen_embed langchain_qwen_embed llamaindex_qwen_embed
+STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test $(STORES:%=test-%) lint bench format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
 
-test: .venv/test lint
+test: .venv/test lint $(STORES:%=test-%)
 	$(BIN)/python -m pytest
+
+TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py
+TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py
+
+# The two Milvus stores need different releases of pymilvus: each has an environment of its own.
+$(STORES:%=test-%): test-%: .venv-%/test
+	.venv-$*/bin/python -m pytest $(TESTS_OF_$*)
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -26,7 +34,7 @@ format: .venv/test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv .venv-* demo_output
 
 # What each target needs is installed once, and again when pyproject.toml changes.
 .venv/uv:
@@ -35,11 +43,16 @@ clean:
 	touch $@
 
 .venv/demo: .venv/uv pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[langchain,llamaindex]' --group examples
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[langchain,llamaindex]' --group demo
 	touch $@
 
 .venv/test: .venv/uv pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group test --group lint
+	touch $@
+
+$(STORES:%=.venv-%/test): .venv-%/test: .venv/uv pyproject.toml
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[langchain,llamaindex]' --group $*
 	touch $@
 
 .venv/bench: .venv/uv pyproject.toml

@@ -50,6 +50,13 @@ def read_passages(*chapters: str) -> tuple[list[str], list[dict[str, str]]]:
     return [passage.pop("text") for passage in passages], passages
 
 
+def read_products() -> tuple[list[str], list[dict[str, str]]]:
+    """Return the texts of the catalogue of parts and, for each, what is known about it."""
+    lines = PASSAGES.with_name("products.jsonl").read_text(encoding="utf-8").splitlines()
+    products = [json.loads(line) for line in lines]
+    return [product.pop("text") for product in products], products
+
+
 def show(title: str, hits: Hits, answer: str) -> None:
     """Print passages: rank, score, id and place, and a line of the text, the answer if it is there.
 

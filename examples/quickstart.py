@@ -5,7 +5,6 @@ they come from a local stand-in that compares words, or with `--engine e5` meani
 """
 
 import argparse
-import os
 import sys
 import time
 from contextlib import ExitStack
@@ -17,11 +16,11 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 from qdrant_client import QdrantClient, models
+from service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import Usage
-from qwen_embed.emulator import Emulator
 
 
 def main(
@@ -32,20 +31,15 @@ def main(
     """Embed the passages with both adapters, ask both the same questions, print what it used."""
     with ExitStack() as stack:
         heading("1. The service and the passages")
-        options, questions = {"dimension": 1024, "show_progress_bar": True}, QUESTIONS
-        if os.environ.get("DASHSCOPE_API_KEY"):
-            print("DASHSCOPE_API_KEY is set: vectors come from the service it belongs to.")
-        else:
-            service = stack.enter_context(Emulator(engine=engine))
-            # The timeout is for the engine e5, for which requests queue.
-            options |= {"api_key": service.api_key, "base_url": service.native_url, "timeout": 900}
-            print("No DASHSCOPE_API_KEY: vectors come from a local stand-in and are NOT Qwen's.")
-            if engine == "e5":
-                print("Its engine, e5, compares meanings, slowly on a CPU: four chapters will do.")
-                chapters = chapters or CHAPTERS_OF_ANSWERS
-            else:
-                print("It compares words; --engine e5 compares meanings, across languages too.")
-                questions = [question for question in QUESTIONS if not question.language]
+        service = service_options(stack, engine)
+        questions = QUESTIONS
+        if service and engine == "e5":
+            print("Its engine, e5, compares meanings, slowly on a CPU: four chapters will do.")
+            chapters = chapters or CHAPTERS_OF_ANSWERS
+        elif service:
+            print("It compares words; --engine e5 compares meanings, across languages too.")
+            questions = [question for question in QUESTIONS if not question.language]
+        options = {"dimension": 1024, "show_progress_bar": True, **service}
         texts, passages = read_passages(*chapters)
         print(f"{len(texts)} passages of Alice's Adventures in Wonderland and of 呐喊.")
 

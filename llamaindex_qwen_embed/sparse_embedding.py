@@ -62,7 +62,8 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
         That store asks for the sparse vector of each node's bare text, one node at a time, while
         the dense vector is of the text with its metadata. Where this object is one of a pair, it
         answers with the sparse vector of the same text as the dense one, which came in the same
-        request.
+        request. Nodes of one bare text that differ in metadata cannot be told apart: each gets the
+        sparse vector of the bare text, at a request of its own.
 
         Raises:
             ImportError: If llama-index-vector-stores-milvus is not installed.

@@ -77,7 +77,8 @@ class HandOff:
         """Leave what one call brought along.
 
         Args:
-            left: For each vector the keys by which it may be asked for, how often, and its bytes.
+            left: For each vector the keys by which it may be asked for, the first of which is its
+                own; how often; and its bytes.
         """
         call = _Call()
         with self._lock:
@@ -96,13 +97,15 @@ class HandOff:
     def take(self, key: bytes, takings: int = 1) -> bytes | None:
         """Return a vector, the oldest first, and forget it once it was taken often enough.
 
+        Where different vectors wait under one key, nobody knows which is meant, and none is given.
+
         Args:
             key: One of the keys under which it was left.
             takings: How often its text stands in the call that asks.
         """
         with self._lock:
             waiting = self._vectors.get(key)
-            if not waiting:
+            if not waiting or any(vector.keys[0] != waiting[0].keys[0] for vector in waiting):
                 return None
             packed = waiting[0].packed
             for vector in list(waiting):

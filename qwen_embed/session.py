@@ -146,7 +146,7 @@ class Session:
         finally:
             if bar is not None:
                 bar.close()
-            call.usage.texts = plan.count - len(call.failures)
+            call.usage.texts = _answered(plan, call)
             self.usage.add(call.usage)
         result = rows.result(plan, self._width)
         if call.failures:
@@ -186,6 +186,15 @@ def build_pipeline(settings: EmbeddingSettings) -> Pipeline:
         max_concurrency=settings.max_concurrency,
         max_request_tokens=settings.max_request_tokens,
     )
+
+
+def _answered(plan: Plan, call: Call) -> int:
+    """Return how many of the given texts were sent, as many times as they were given, and came."""
+    if plan.sources is None and call.indices is None:
+        return plan.count - len(call.failures)
+    counts = plan.counts()
+    sent = range(len(plan.unique)) if call.indices is None else call.indices
+    return sum(counts[index] for index in sent if index not in call.failures)
 
 
 def _failures(plan: Plan, failures: dict[int, RequestError]) -> list[TextFailure]:

@@ -32,7 +32,8 @@ class Usage:
     """What was used.
 
     Attributes:
-        texts: Texts embedded, duplicates included.
+        texts: Texts that the service embedded, duplicates included. A half that waited for the
+            other object of a pair is not counted again.
         requests: HTTP requests sent, repeated and refused ones included.
         retries: How many of them were repeats.
         tokens: Tokens that the service says it billed.

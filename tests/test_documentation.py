@@ -26,7 +26,8 @@ MODULES = [
     module.name
     for package in (qwen_embed, langchain_qwen_embed, llamaindex_qwen_embed)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-    if not module.name.endswith("__main__")
+    # Those of a store need the store, and are run where it is.
+    if not module.name.endswith(("__main__", ".chroma", ".milvus"))
 ]
 
 

@@ -68,6 +68,6 @@ def test_the_namespace_serves_langchains_cache(embeddings, service, tmp_path):
 
 
 def test_importing_the_package_loads_nothing_until_a_name_is_asked_for():
-    assert dir(langchain_qwen_embed) == ["QwenEmbeddings"]
+    assert dir(langchain_qwen_embed) == ["QwenEmbeddings", "QwenSparseEmbeddings"]
     with pytest.raises(AttributeError, match="Qwen3"):
         _ = langchain_qwen_embed.Qwen3

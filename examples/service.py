@@ -1,0 +1,23 @@
+"""Which service an example asks: the real one where there is a key, else a local stand-in."""
+
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from qwen_embed.emulator import Emulator
+
+
+def service_options(stack: ExitStack, engine: str = "lexical") -> dict[str, Any]:
+    """Say which service is asked, and return the options that lead there.
+
+    Args:
+        stack: Ends the stand-in.
+        engine: Where the stand-in's vectors come from.
+    """
+    if os.environ.get("DASHSCOPE_API_KEY"):
+        print("DASHSCOPE_API_KEY is set: vectors come from the service it belongs to.")
+        return {}
+    print("No DASHSCOPE_API_KEY: vectors come from a local stand-in and are NOT Qwen's.")
+    service = stack.enter_context(Emulator(engine=engine))
+    # The timeout is for the engine e5, for which requests queue.
+    return {"api_key": service.api_key, "base_url": service.native_url, "timeout": 900}

