@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := qwen_embed langchain_qwen_embed llamaindex_qwen_embed
 STORES := langchain-stores llamaindex-stores
 
 .PHONY: demo test $(STORES:%=test-%) lint bench format clean
@@ -27,6 +26,7 @@ lint: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/hand_off_memory.py
 	$(BIN)/python benchmarks/throughput.py
 
 format: .venv/test
