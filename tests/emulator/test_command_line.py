@@ -55,7 +55,9 @@ def test_it_greets_answers_and_ends_cleanly_when_told_to(number):
         assert ask(url).status == 200
         os.kill(process.pid, number)
         output, errors = process.communicate(timeout=10)
-        assert (process.returncode, output, errors) == (0, "Stopped.\n", "")
+        # On a busy machine asyncio's debug mode tells of slow callbacks; that is no complaint.
+        complaints = [line for line in errors.splitlines() if not line.startswith("Executing ")]
+        assert (process.returncode, output, complaints) == (0, "Stopped.\n", [])
 
 
 def test_options_reach_the_service():
