@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+from example_output import EXAMPLES, output_of
 from faces import API_KEY
 
 pytest.importorskip("langchain_qdrant")
@@ -24,7 +21,7 @@ from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
 
 TEXTS = [f"part {n} of the catalogue, code AB-{n:04d}" for n in range(200)]
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = "hybrid_langchain_qdrant"
 PRODUCTS = EXAMPLES / "data" / "products.jsonl"
 CATALOGUE = [json.loads(line) for line in PRODUCTS.read_text(encoding="utf-8").splitlines()]
 CODES = ("QX-7731B", "QX-7713A", "FH-2054L", "LP-9403E", "ZC-6208N", "MF-3517X", "TF-4170Q")
@@ -245,22 +242,8 @@ def test_a_model_too_misses_codes_that_both_kinds_find(client):
     assert both[gaskets] == [1] * 15
 
 
-def output_of(folder, monkeypatch):
-    """Run the example and return what it prints to standard output."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    try:
-        from hybrid_langchain_qdrant import main  # noqa: PLC0415 -- found only while the path is patched
-
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            main(folder)
-    finally:
-        for name in ("hybrid_langchain_qdrant", "corpus"):
-            sys.modules.pop(name, None)
-    return output.getvalue()
-
-
-def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path, monkeypatch):
-    output = output_of(tmp_path, monkeypatch)
+def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path):
+    output = output_of(EXAMPLE, tmp_path)
 
     assert "local stand-in and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
@@ -272,14 +255,14 @@ def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path, monkeypatch)
     assert "Of 60 codes, dense and sparse have 59 first." in output
 
 
-def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path, monkeypatch):
-    assert output_of(tmp_path, monkeypatch) == output_of(tmp_path, monkeypatch)
+def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path):
+    assert output_of(EXAMPLE, tmp_path) == output_of(EXAMPLE, tmp_path)
 
 
 def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):
     with Emulator(api_key="sk-own") as service:
         monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)
-        output = output_of(tmp_path, monkeypatch)
+        output = output_of(EXAMPLE, tmp_path)
         assert {request.status for request in service.requests} == {200}
     assert "NOT Qwen's" not in output

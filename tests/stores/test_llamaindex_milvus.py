@@ -4,12 +4,10 @@
 """
 
 import contextlib
-import io
 import re
-import runpy
-from pathlib import Path
 
 import pytest
+from example_output import output_of
 
 milvus = pytest.importorskip(
     "llama_index.vector_stores.milvus", reason="runs in .venv-llamaindex-stores"
@@ -19,8 +17,6 @@ from llama_index.core.ingestion import IngestionPipeline  # noqa: E402
 from llama_index.core.schema import MetadataMode, TextNode  # noqa: E402
 
 from llamaindex_qwen_embed import QwenEmbedding  # noqa: E402
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "hybrid_llamaindex_milvus.py"
 
 CODES = [f"QX-{1000 + 7 * number}" for number in range(200)]
 TEXTS = [f"The spare part {code} lies on shelf {code[-2:]}. 备件在架上。" for code in CODES]
@@ -181,11 +177,8 @@ def test_for_dense_vectors_alone_no_request_mentions_sparse_ones(
     assert set(outputs(service)) == {None}
 
 
-def test_the_example_searches_both_languages_with_the_fewest_requests(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLE.parent)
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        runpy.run_path(str(EXAMPLE))["main"](tmp_path)
-    output = output.getvalue()
+def test_the_example_searches_both_languages_with_the_fewest_requests(tmp_path):
+    output = output_of("hybrid_llamaindex_milvus", tmp_path)
     assert "local stand-in and are NOT Qwen's" in output
     assert "417 passages stored, dense and sparse, in 42 requests" in output
     assert output.count("(requests for this query: 1)") == 4

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from example_output import EXAMPLES, output_of
 from faces import API_KEY
 
 pytest.importorskip("llama_index.vector_stores.qdrant")
@@ -25,7 +22,7 @@ from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
 
 TEXTS = [f"part {n} of the catalogue, code AB-{n:04d}" for n in range(200)]
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = "hybrid_llamaindex_qdrant"
 PRODUCTS = EXAMPLES / "data" / "products.jsonl"
 CATALOGUE = [json.loads(line) for line in PRODUCTS.read_text(encoding="utf-8").splitlines()]
 CODES = ("QX-7731B", "QX-7713A", "FH-2054L", "LP-9403E", "ZC-6208N", "MF-3517X", "TF-4170Q")
@@ -224,22 +221,8 @@ def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
     assert first_by_both == {code: code for code in orders}
 
 
-def output_of(folder, monkeypatch):
-    """Run the example and return what it prints to standard output."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    try:
-        from hybrid_llamaindex_qdrant import main  # noqa: PLC0415 -- found only while the path is patched
-
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            main(folder)
-    finally:
-        for name in ("hybrid_llamaindex_qdrant", "corpus"):
-            sys.modules.pop(name, None)
-    return output.getvalue()
-
-
-def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path, monkeypatch):
-    output = output_of(tmp_path, monkeypatch)
+def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path):
+    output = output_of(EXAMPLE, tmp_path)
 
     assert "local stand-in and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
@@ -249,14 +232,14 @@ def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path, monkeypatch)
     assert "The first, by: qx-7731b" in both
 
 
-def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path, monkeypatch):
-    assert output_of(tmp_path, monkeypatch) == output_of(tmp_path, monkeypatch)
+def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path):
+    assert output_of(EXAMPLE, tmp_path) == output_of(EXAMPLE, tmp_path)
 
 
 def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):
     with Emulator(api_key="sk-own") as service:
         monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)
-        output = output_of(tmp_path, monkeypatch)
+        output = output_of(EXAMPLE, tmp_path)
         assert {request.status for request in service.requests} == {200}
     assert "NOT Qwen's" not in output
