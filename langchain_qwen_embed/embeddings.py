@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_qwen_embed.fields import LangChainFields
 from langchain_qwen_embed.sparse import QwenSparseEmbeddings
-from qwen_embed.client import EmbedderBase
 
 
-class QwenEmbeddings(EmbedderBase, Embeddings):
+class QwenEmbeddings(LangChainFields, Embeddings):
     """Qwen text embeddings for LangChain. Safe to use from threads and from any event loop.
 
     Documents go out as documents, queries as queries with `instruct`. A list of any length may be

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langchain_qwen_embed.fields import LangChainFields
 from langchain_qwen_embed.pinecone import PineconeSparse
 from qwen_embed.client import SparseBase
 
@@ -28,7 +29,7 @@ class SparseVector:
     values: list[float]
 
 
-class QwenSparseEmbeddings(SparseBase):
+class QwenSparseEmbeddings(LangChainFields, SparseBase):
     """Qwen sparse vectors for LangChain; `QwenEmbeddings.sparse()` makes one that shares requests.
 
     As it is, it serves langchain-qdrant's `sparse_embedding`; `for_milvus()`, `for_chroma()` and

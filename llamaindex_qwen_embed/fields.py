@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from llama_index.core.rate_limiter import BaseRateLimiter
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from qwen_embed.client import EmbedderBase
+
+
+class PerRequest(BaseRateLimiter):
+    """A limiter that requests acquire, in place of LlamaIndex's hand-overs.
+
+    LlamaIndex acquires once for each hand-over, which is many requests, and names no tokens. So
+    what it acquires here lets it pass, and every request acquires from the limiter behind.
+
+    Attributes:
+        limiter: The limiter that was given.
+    """
+
+    def __init__(self, limiter: BaseRateLimiter) -> None:
+        self.limiter = limiter
+
+    def acquire(self, num_tokens: int = 0) -> None:
+        """Let a hand-over pass."""
+
+    async def async_acquire(self, num_tokens: int = 0) -> None:
+        """Let a hand-over pass."""
 
 
 class LlamaIndexFields(EmbedderBase):
@@ -21,6 +45,27 @@ class LlamaIndexFields(EmbedderBase):
     num_workers: int | None = Field(default=None, exclude=True)
     """How many hand-overs LlamaIndex runs side by side in async code; requests are bounded by
     `max_concurrency` whatever this says."""
+
+    rate_limiter: Any = Field(default=None, exclude=True)
+    """A limiter of LlamaIndex's: acquired once for every request that leaves, repeats included,
+    with an estimate of its tokens. The account's quotas are kept besides."""
+
+    @field_validator("rate_limiter")
+    @classmethod
+    def _acquire_per_request(cls, limiter: object) -> PerRequest | None:
+        if limiter is None or isinstance(limiter, PerRequest):
+            return limiter
+        if not isinstance(limiter, BaseRateLimiter):
+            # No TypeError, which pydantic would let through as it is.
+            raise ValueError("rate_limiter must be a BaseRateLimiter of llama_index.core.")  # noqa: TRY004
+        return PerRequest(limiter)
+
+    def _admission(self) -> Callable[[int], Awaitable[object]] | None:
+        per_request: PerRequest | None = self.rate_limiter
+        if per_request is None:
+            return None
+        limiter = per_request.limiter
+        return lambda tokens: limiter.async_acquire(num_tokens=tokens)
 
     @model_validator(mode="after")
     def _name_model_once(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
     from qwen_embed.hybrid import Pair
+    from qwen_embed.limiter import Limits
     from qwen_embed.rows import Form
     from qwen_embed.session import Session
     from qwen_embed.sparse import SparseVectors
@@ -43,7 +44,7 @@ class _Opening:
                 # Loads aiohttp and numpy, which importing an adapter must not.
                 from qwen_embed.session import Session  # noqa: PLC0415
 
-                self.session = Session(embedder)
+                self.session = Session(embedder, embedder._admission())  # noqa: SLF001 -- its part
             if self._pair is not None and self.session.pair is None:
                 self.session.pair = self._pair()
             return self.session
@@ -80,6 +81,10 @@ class EmbedderBase(EmbeddingSettings):
     def _session(self) -> Session:
         return self._opening.open(self)
 
+    def _admission(self) -> Callable[[int], Awaitable[object]] | None:
+        """Return what waits for a limiter of the framework's, where the object has one."""
+        return None
+
     def _rows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
         session = self._session
         return session.embed(texts, text_type, session.LISTS)[0]
@@ -107,6 +112,11 @@ class EmbedderBase(EmbeddingSettings):
         """What all calls of this object have used so far."""
         session = self._opening.session
         return self._priced(session.usage if session else Usage())
+
+    @property
+    def limits(self) -> Limits:
+        """What the account is taken to allow at the moment; objects of one account share it."""
+        return self._session.limits
 
     def _priced(self, usage: Usage) -> Usage:
         return replace(usage, price=list_price(find_model(self.model), self.region))
@@ -196,8 +206,9 @@ class SparseBase(EmbedderBase):
             dense: The dense object.
             node_text: Returns the text of the node that a document stands for, or `None`.
         """
-        settings = EmbeddingSettings.model_fields.keys() - {"dimension", "normalize"}
-        sparse = cls(**{name: getattr(dense, name) for name in settings})
+        shared = cls.model_fields.keys() & type(dense).model_fields.keys()
+        options = shared - {"dimension", "normalize", "model_name"}
+        sparse = cls(**{name: getattr(dense, name) for name in options})
 
         def pair() -> Pair:
             from qwen_embed.hybrid import Pair  # noqa: PLC0415 -- loads numpy

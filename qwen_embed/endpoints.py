@@ -78,3 +78,8 @@ def _checked_root(base_url: str) -> str:
             f"queries from documents. Name the native root: the same host with {NATIVE_ROOT}."
         )
     return root if parts.path else root + NATIVE_ROOT
+
+
+def is_service(root: str) -> bool:
+    """Return whether a root is the service's own, and not a proxy's or an emulator's."""
+    return (urlsplit(root).hostname or "").endswith(".aliyuncs.com")

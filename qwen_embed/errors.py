@@ -174,9 +174,24 @@ class ModerationError(TextRefusedError):
 
 
 class RateLimitError(ServiceError):
-    """The account sent too much too fast."""
+    """The account sent too much too fast.
+
+    Attributes:
+        quota: What was used up: `requests` or `tokens`; or `burst` where the number of requests
+            rose too quickly.
+    """
 
     scope: ClassVar[Scope] = "request"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: Literal["requests", "tokens", "burst"] = "requests",
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.quota = quota
 
 
 class ServerError(ServiceError):

@@ -1,42 +1,41 @@
-"""How many requests may be in flight and when the next may leave.
+"""Lets requests leave one by one, as an account's quotas and a user's options allow.
 
-`Limiter` is the interface that the pipeline knows; it knows nothing of texts or HTTP.
+`Limiter` is the interface that the pipeline knows. What the account allows is the matter of
+`qwen_embed.account`; here requests wait for it. Everything runs on one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from qwen_embed.account import COLD_START, Account, Outcome, Permit, Quota
+from qwen_embed.rate import CAUTION, Spacing
+
+Admit = Callable[[int], Awaitable[object]]
+
+_TICK = 0.001
+"""Timers are no finer: what is due within it leaves at once."""
 
 
 @dataclass(frozen=True)
-class Permit:
-    """Leave to send one request.
+class Limits:
+    """What an account is taken to allow at the moment.
 
     Attributes:
-        given_at: When it was given, in seconds of the limiter's clock.
+        requests_per_minute: The pace of requests; `None` while no quota of them is known.
+        tokens_per_minute: The pace of tokens, likewise.
+        concurrency: The most requests in flight.
     """
 
-    given_at: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a request.
-
-    Attributes:
-        kind: Served; throttled by the account's quota; or ended in any other way, which says
-            nothing about the quota.
-        tokens: The tokens that were billed.
-        retry_after: Seconds after which the service wants to be asked again, or `None`.
-    """
-
-    kind: Literal["served", "throttled", "other"]
-    tokens: int = 0
-    retry_after: float | None = None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    concurrency: int
 
 
 class Limiter(Protocol):
@@ -44,102 +43,245 @@ class Limiter(Protocol):
 
     @property
     def served(self) -> int:
-        """How many requests were served so far."""
+        """How many requests the account has served so far."""
 
-    async def acquire(self) -> Permit:
-        """Wait until a request may leave. Release every permit."""
+    async def acquire(self, tokens: float, *, again: bool = False) -> Permit:
+        """Wait until a request may leave. Release every permit, or give it back.
+
+        Args:
+            tokens: An estimate of the request's tokens.
+            again: Whether the request was refused before, and goes before others of the object.
+        """
+
+    def expect(self, permit: Permit, tokens: float) -> None:
+        """Say what the request is about to cost, now that it is cut."""
 
     def release(self, permit: Permit, outcome: Outcome) -> None:
         """Say what became of the request."""
 
+    def give_back(self, permit: Permit) -> None:
+        """Take back a permit with which nothing was sent."""
 
-class ConcurrencyLimiter(Limiter):
-    """Bounds the requests in flight, and gives way to throttling.
+    def starved_for(self) -> float:
+        """Return for how many seconds the account has refused requests and served none."""
 
-    Until the first request is served only `cold_start` may be in flight, so that a setting which
-    the service refuses costs a handful of refusals. A throttled request lowers the bound by a
-    quarter, at most once for the requests that left before it was last lowered; each served one
-    raises it again, by one for a whole round of them.
+
+class Gate:
+    """Where all requests of an account for one model leave, those of each object in turn.
 
     Args:
-        max_concurrency: The ceiling.
+        account: What is known of the account.
         clock: Returns seconds that never go back.
-        sleep: Waits for seconds.
-        cold_start: The bound until the first request is served.
+        call_later: Calls a function after some seconds, unless cancelled before.
     """
 
     def __init__(
         self,
-        max_concurrency: int,
+        account: Account,
         *,
         clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-        cold_start: int = 4,
+        call_later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
-        self._ceiling = max_concurrency
-        self._bound = float(max_concurrency)
-        self._cold_start = cold_start
-        self._clock = clock
-        self._sleep = sleep
+        self.account = account
+        self.clock = clock
+        self._call_later = call_later
+        self._timer: Any = None
+        self._waiting: dict[AccountLimiter, None] = {}  # in the order of their turns
+        self._members: WeakSet[AccountLimiter] = WeakSet()
+
+    def join(self, limiter: AccountLimiter) -> None:
+        """Let an object's requests leave here."""
+        self._members.add(limiter)
+        self._tell()
+
+    def part(self, limiter: AccountLimiter) -> None:
+        """Forget an object."""
+        self._members.discard(limiter)
+        self._tell()
+
+    def _tell(self) -> None:
+        """A quota is told where every object tells one; each keeps to its own besides."""
+        for quota in ("requests", "tokens"):
+            told = [member.told.get(quota) for member in self._members]
+            known = [each for each in told if each is not None]
+            largest = max(known) if known and len(known) == len(told) else None
+            self.account.tell(quota, largest, self.clock())
+
+    def try_leave(self, limiter: AccountLimiter, tokens: float) -> Permit | None:
+        """Return a permit where the object's next request may leave at once."""
+        now = self.clock()
+        if limiter.next_at(now) > now + _TICK or self.account.next_at(now) > now + _TICK:
+            return None
+        return self.leave(limiter, tokens, now)
+
+    def leave(self, limiter: AccountLimiter, tokens: float, now: float) -> Permit:
+        """Return the permit of an object's request that leaves now."""
+        permit = self.account.leave(now, tokens)
+        limiter.left(now, tokens)
+        return permit
+
+    def wait(self, limiter: AccountLimiter) -> None:
+        """Note that an object has requests waiting."""
+        self._waiting.setdefault(limiter)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether requests are waiting."""
+        return bool(self._waiting)
+
+    def pump(self) -> None:
+        """Let all leave that may, and come back when the next may."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            now = self.clock()
+            limiter = min(self._waiting, key=lambda each: max(now, each.next_at(now)))
+            due = limiter.next_at(now)
+            if due <= now + _TICK:
+                due = self.account.next_at(now)
+            if due > now + _TICK:
+                if due < math.inf:
+                    self._timer = self._call_later(due - now, self.pump)
+                return
+            del self._waiting[limiter]
+            limiter.let_next_leave(now)
+            if limiter.waits:
+                self._waiting[limiter] = None  # behind the others
+
+
+class AccountLimiter(Limiter):
+    """One object's place at a gate.
+
+    Args:
+        gate: The gate of the account.
+        max_concurrency: The most requests of the object in flight.
+        told: The quotas that the object's options tell, in amounts a second.
+        admit: Waits until a limiter of the user's own lets a request of so many tokens leave.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        max_concurrency: int,
+        told: dict[Quota, float] | None = None,
+        admit: Admit | None = None,
+    ) -> None:
+        self.told = told or {}
+        self._admit = admit
+        self._gate = gate
+        self._max_concurrency = max_concurrency
         self._in_flight = 0
-        self._served = 0
-        self._lowered_at = float("-inf")
-        self._paused_until = float("-inf")
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._spacings = {quota: Spacing() for quota in self.told}
+        self._queue: deque[tuple[asyncio.Future[Permit], float]] = deque()
+        gate.join(self)
 
     @property
     def served(self) -> int:
-        """How many requests were served so far."""
-        return self._served
+        """How many requests the account has served so far, those of other objects included."""
+        return self._gate.account.served
 
     @property
-    def bound(self) -> int:
-        """How many requests may be in flight now."""
-        bound = max(1, int(self._bound))
-        return bound if self._served else min(bound, self._cold_start)
+    def limits(self) -> Limits:
+        """What the account is taken to allow this object."""
+        return limits_of(self._gate.account, self._max_concurrency, self.told)
 
-    async def acquire(self) -> Permit:
-        """Wait for a free place, and for the end of a pause that the service asked for."""
-        while True:
-            pause = self._paused_until - self._clock()
-            if pause > 0:
-                await self._sleep(pause)
-            elif self._in_flight < self.bound:
-                self._in_flight += 1
-                return Permit(self._clock())
-            else:
-                await self._wait_for_place()
+    @property
+    def waits(self) -> bool:
+        """Whether requests are waiting."""
+        return bool(self._queue)
 
-    async def _wait_for_place(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+    def starved_for(self) -> float:
+        """Return for how many seconds the account has refused requests and served none."""
+        return self._gate.account.starved_for(self._gate.clock())
+
+    def next_at(self, now: float) -> float:
+        """Return when the object's own options let its next request leave."""
+        if self._in_flight >= self._max_concurrency:
+            return math.inf
+        return max((spacing.next_at for spacing in self._spacings.values()), default=now)
+
+    async def acquire(self, tokens: float, *, again: bool = False) -> Permit:
+        """Wait until a request may leave, behind the object's others unless sent again."""
+        if self._admit is not None:
+            await self._admit(round(tokens))
+        tokens = self._gate.account.expected_tokens(tokens)
+        if not self._gate.crowded:
+            permit = self._gate.try_leave(self, tokens)
+            if permit is not None:
+                return permit
+        waiter: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        entry = (waiter, tokens)
+        if again:
+            self._queue.appendleft(entry)
+        else:
+            self._queue.append(entry)
+        self._gate.wait(self)
+        self._gate.pump()
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            self._wake()
+            if waiter.done() and not waiter.cancelled():
+                self.give_back(waiter.result())
+            elif entry in self._queue:
+                self._queue.remove(entry)
+            self._gate.pump()
             raise
 
-    def release(self, permit: Permit, outcome: Outcome) -> None:
-        """Free the place, and learn from the outcome."""
-        self._in_flight -= 1
-        if outcome.kind == "served":
-            self._served += 1
-            self._bound = min(self._ceiling, self._bound + 1 / self._bound)
-        elif outcome.kind == "throttled":
-            now = self._clock()
-            if outcome.retry_after is not None:
-                self._paused_until = max(self._paused_until, now + outcome.retry_after)
-            if permit.given_at > self._lowered_at:
-                self._lowered_at = now
-                self._bound = max(1.0, min(self._bound, self._in_flight + 1) * 0.75)
-        self._wake()
-
-    def _wake(self) -> None:
-        free = self.bound - self._in_flight
-        while free > 0 and self._waiting:
-            waiter = self._waiting.popleft()
+    def let_next_leave(self, now: float) -> None:
+        """Give the first of the waiting requests its permit."""
+        while self._queue:
+            waiter, tokens = self._queue.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                free -= 1
+                waiter.set_result(self._gate.leave(self, tokens, now))
+                return
+
+    def left(self, now: float, tokens: float) -> None:
+        """Note that a request of the object leaves."""
+        self._in_flight += 1
+        for quota, spacing in self._spacings.items():
+            amount = 1.0 if quota == "requests" else tokens
+            spacing.spend(now, amount / (CAUTION * self.told[quota]))
+
+    def expect(self, permit: Permit, tokens: float) -> None:
+        """Say what the request is about to cost, now that it is cut."""
+        tokens = self._gate.account.expected_tokens(tokens)
+        if "tokens" in self._spacings:
+            more = (tokens - permit.tokens) / (CAUTION * self.told["tokens"])
+            self._spacings["tokens"].next_at += more
+        self._gate.account.expect(permit, tokens)
+
+    def release(self, permit: Permit, outcome: Outcome) -> None:
+        """Say what became of the request."""
+        self._in_flight -= 1
+        self._gate.account.answer(permit, outcome, self._gate.clock())
+        self._gate.pump()
+
+    def give_back(self, permit: Permit) -> None:
+        """Take back a permit with which nothing was sent."""
+        self.release(permit, Outcome("other"))
+
+    def close(self) -> None:
+        """Leave the gate."""
+        self._gate.part(self)
+
+
+def limits_of(
+    account: Account | None, max_concurrency: int, told: dict[Quota, float] | None
+) -> Limits:
+    """Return what an account is taken to allow an object.
+
+    Args:
+        account: What is known of it, or `None` before the first request.
+        max_concurrency: The object's own ceiling.
+        told: The quotas that the object's options tell, in amounts a second.
+    """
+    paces: dict[Quota, float | None] = {}
+    for quota in ("requests", "tokens"):
+        pace = account.known_pace(quota) if account else None
+        own = (told or {}).get(quota)
+        known = [each for each in (pace, CAUTION * own if own else None) if each is not None]
+        paces[quota] = 60 * min(known) if known else None
+    bound = account.bound if account else COLD_START
+    return Limits(paces["requests"], paces["tokens"], min(max_concurrency, bound))

@@ -7,7 +7,21 @@ unknown name works, and a smaller cap named by the service's own error is learnt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    """What the service lets an account send for one model.
+
+    Attributes:
+        requests_per_minute: Requests.
+        tokens_per_minute: Tokens.
+    """
+
+    requests_per_minute: float
+    tokens_per_minute: float
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,7 @@ class Model:
         instruct: Whether the model follows an instruction that comes with a query.
         usd_per_million_tokens: List price in Singapore; `None` where not offered or not known.
         cny_per_million_tokens: List price in Beijing; `None` where not known.
+        rate_limits: What the service publishes as limits, by region. An account may have others.
     """
 
     name: str
@@ -35,6 +50,7 @@ class Model:
     instruct: bool = True
     usd_per_million_tokens: float | None = None
     cny_per_million_tokens: float | None = None
+    rate_limits: Mapping[str, RateLimits] = field(default_factory=dict)
 
 
 MODELS: dict[str, Model] = {
@@ -65,6 +81,11 @@ MODELS: dict[str, Model] = {
             tokens_per_text=8_192,
             usd_per_million_tokens=0.07,
             cny_per_million_tokens=0.5,
+            rate_limits={
+                "cn-beijing": RateLimits(1_800, 1_200_000),
+                "ap-southeast-1": RateLimits(1_800, 1_000_000),
+                "cn-hongkong": RateLimits(1_800, 1_000_000),
+            },
         ),
         Model(
             name="text-embedding-v3",
@@ -75,6 +96,7 @@ MODELS: dict[str, Model] = {
             instruct=False,
             usd_per_million_tokens=0.07,
             cny_per_million_tokens=0.5,
+            rate_limits={"ap-southeast-1": RateLimits(6_000, 24_000_000)},
         ),
         Model(
             name="text-embedding-v2",
@@ -85,6 +107,7 @@ MODELS: dict[str, Model] = {
             sparse=False,
             instruct=False,
             cny_per_million_tokens=0.7,
+            rate_limits={"cn-beijing": RateLimits(1_800, 600_000)},
         ),
         Model(
             name="text-embedding-v1",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwen_embed import wire
+from qwen_embed.account import Outcome, Permit
 from qwen_embed.errors import (
     BatchSizeError,
     ModerationError,
@@ -19,13 +20,14 @@ from qwen_embed.errors import (
     RequestError,
     ServiceError,
 )
-from qwen_embed.limiter import Limiter, Outcome, Permit
-from qwen_embed.planner import RequestQueue
+from qwen_embed.limiter import Limiter
+from qwen_embed.planner import RequestQueue, estimate_tokens
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import Rows
 from qwen_embed.transport import Reply, Transport
 from qwen_embed.usage import Usage
 
+_SAMPLE = 10
 _REFUSED_FOR_ALL = 3
 """So many texts refused alone, and none ever served: it is the request, not the texts."""
 
@@ -43,6 +45,7 @@ class Call:
         failures: The texts that failed, by their place in `texts`.
         progress: Told how many more texts are done.
         ended: What ended it before all texts were sent, or `None`.
+        waiting: How many of its requests wait to be cut and sent.
     """
 
     texts: Sequence[str]
@@ -53,6 +56,13 @@ class Call:
     usage: Usage = field(default_factory=Usage)
     failures: dict[int, RequestError] = field(default_factory=dict)
     ended: RequestError | None = None
+    waiting: int = 0
+
+    @property
+    def tokens_per_text(self) -> float:
+        """An estimate, from the first texts."""
+        first = self.texts[:_SAMPLE]
+        return sum(map(estimate_tokens, first)) / max(1, len(first))
 
 
 class Pipeline:
@@ -86,6 +96,7 @@ class Pipeline:
         self._retry = retry
         self._sleep = sleep
         self._advise = advise
+        self._served = 0
         self._cap = batch_size
         self._max_concurrency = max_concurrency
         self._max_request_tokens = max_request_tokens
@@ -100,7 +111,7 @@ class Pipeline:
                 cancelled, and no other call of this pipeline sends anything more.
         """
         queue = RequestQueue(call.texts, indices=call.indices, max_tokens=self._max_request_tokens)
-        requests = -(-len(queue) // self._cap)
+        requests = queue.requests(self._cap)
         self._active[call] = queue
         try:
             await _all_or_none(
@@ -117,16 +128,23 @@ class Pipeline:
             call.ended = copy.copy(error)  # each call says in its own what had arrived
 
     async def _work(self, call: Call, queue: RequestQueue) -> None:
-        while len(queue):
+        # Whoever waits to send takes no texts along: what is learnt meanwhile counts, and a halved
+        # request goes first.
+        while queue.requests(self._cap) > call.waiting:
             served_before = self._limiter.served
-            permit = await self._limiter.acquire()
-            # Cut only now: what was learnt while this waited to leave counts.
+            call.waiting += 1
+            try:
+                permit = await self._may_send(call, call.tokens_per_text * self._cap)
+            finally:
+                call.waiting -= 1
             batch = queue.take(self._cap)
             if batch is None:
-                self._limiter.release(permit, Outcome("other"))
+                self._limiter.give_back(permit)
                 return
+            tokens = sum(estimate_tokens(call.texts[index]) for index in batch)
+            self._limiter.expect(permit, tokens)
             try:
-                answer = await self._ask(call, batch, permit)
+                answer = await self._ask(call, batch, tokens, permit)
             except BatchSizeError as error:
                 self._learn_cap(error, len(batch))
                 queue.put_back(batch)
@@ -139,6 +157,14 @@ class Pipeline:
                 call.rows.put(batch, answer)
                 call.usage.tokens += answer.tokens
                 call.progress(len(batch))
+
+    async def _may_send(self, call: Call, tokens: float, *, again: bool = False) -> Permit:
+        """Wait until a request may leave."""
+        permit = await self._limiter.acquire(tokens, again=again)
+        if call.ended is not None:
+            self._limiter.give_back(permit)
+            raise call.ended
+        return permit
 
     def _learn_cap(self, error: BatchSizeError, sent: int) -> None:
         cap = min(error.limit or sent // 2, sent - 1)
@@ -156,14 +182,16 @@ class Pipeline:
         call.failures.update(dict.fromkeys(batch, error))
         call.progress(len(batch))
         blames_texts = error.scope == "texts" and not isinstance(error, ModerationError)
-        if blames_texts and not self._limiter.served and len(call.failures) >= _REFUSED_FOR_ALL:
+        if blames_texts and not self._served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 
-    async def _ask(self, call: Call, batch: Sequence[int], permit: Permit) -> wire.Answer:
+    async def _ask(
+        self, call: Call, batch: Sequence[int], tokens: int, permit: Permit
+    ) -> wire.Answer:
         """Send one request until it is answered or given up."""
         sent = failures = 0
-        served_before = self._limiter.served
         while True:
+            served_before = self._limiter.served
             outcome = Outcome("other")
             try:
                 body = wire.build_body([call.texts[index] for index in batch], call.parameters)
@@ -172,29 +200,29 @@ class Pipeline:
                 sent += 1
                 answer = self._read(call, await self.transport.post(wire.PATH, body), len(batch))
                 outcome = Outcome("served", answer.tokens)
+                self._served += 1
             except RequestError as error:
                 failure = error
                 if error.scope == "call":
                     self._end_all(error)  # before the permit goes on to another request
                 elif isinstance(error, RateLimitError):
-                    outcome = Outcome("throttled", retry_after=error.retry_after)
+                    outcome = Outcome(error.quota, retry_after=error.retry_after)
             else:
                 return answer
             finally:
                 self._limiter.release(permit, outcome)
-            # While the account serves others, a throttled request only has to wait its turn.
-            starved = self._limiter.served == served_before
-            served_before = self._limiter.served
-            if starved or not isinstance(failure, RateLimitError):
+            if isinstance(failure, RateLimitError):
+                # While the account serves others, a throttled request only has to wait its turn.
+                starved = self._limiter.served == served_before
+                if starved and not self._retry.outlasts(self._limiter.starved_for()):
+                    raise failure
+            else:
                 failures += 1
-            wait = self._retry.wait(failure, failures)
-            if wait is None:
-                raise failure
-            await self._sleep(wait)
-            permit = await self._limiter.acquire()
-            if call.ended is not None:
-                self._limiter.release(permit, Outcome("other"))
-                raise call.ended
+                wait = self._retry.wait(failure, failures)
+                if wait is None:
+                    raise failure
+                await self._sleep(wait)
+            permit = await self._may_send(call, tokens, again=True)
 
     def _read(self, call: Call, reply: Reply, count: int) -> wire.Answer:
         try:

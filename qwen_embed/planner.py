@@ -176,6 +176,10 @@ class RequestQueue:
                     return
             yield self._uncut.popleft()
 
+    def requests(self, cap: int) -> int:
+        """Return how many requests of at most `cap` texts are left, at least."""
+        return len(self._cut) + -(-len(self._uncut) // cap)
+
     def put_back(self, batch: Sequence[int]) -> None:
         """Give back the texts of a request that was too large; they are cut anew."""
         self._uncut.extendleft(reversed(batch))

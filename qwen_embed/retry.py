@@ -9,6 +9,7 @@ from qwen_embed.errors import RequestError, ServiceError
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
+_PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class RetryPolicy:
 
     max_retries: int
     random: Callable[[], float]
+
+    def outlasts(self, seconds: float) -> bool:
+        """Return whether a throttled request is sent again after the account served none so long.
+
+        By default it outlasts a quota that is given by the minute.
+        """
+        return seconds < _PATIENCE * self.max_retries
 
     def wait(self, error: RequestError, failures: int) -> float | None:
         """Return the seconds to wait before the request is sent again, or `None` to give up.

@@ -14,7 +14,7 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -34,10 +34,12 @@ class Runtime:
 
     Attributes:
         open: What is closed when the loop stops, unless it was forgotten before.
+        shared: What objects of the process share on this loop, by keys of theirs.
     """
 
     def __init__(self) -> None:
         self.open: weakref.WeakSet[Closable] = weakref.WeakSet()
+        self.shared: dict[Hashable, Any] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="qwen-embed", daemon=True)
         self._thread.start()
@@ -45,6 +47,10 @@ class Runtime:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call a function on the loop after some seconds; used on the loop only."""
+        return self._loop.call_later(seconds, call)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it; interrupting the wait cancels it."""
@@ -110,6 +116,11 @@ def _settle(outcome: concurrent.futures.Future[T], task: asyncio.Task[T]) -> Non
 _lock = threading.Lock()
 _current: Runtime | None = None
 _before_fork: list[Runtime] = []
+
+
+def started() -> Runtime | None:
+    """Return the process's runtime, or `None` where no call has started it."""
+    return _current
 
 
 def current() -> Runtime:

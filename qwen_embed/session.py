@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Coroutine, Iterable
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
 from qwen_embed import runtime
+from qwen_embed.account import Account, Quota
 from qwen_embed.advice import advise
+from qwen_embed.endpoints import is_service
 from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
-from qwen_embed.limiter import ConcurrencyLimiter
+from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
 from qwen_embed.models import find_model
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
@@ -39,6 +43,8 @@ from qwen_embed.wire import Output, Parameters, TextType
 
 R = TypeVar("R")
 
+_DIGEST_KEY = secrets.token_bytes(16)
+
 
 class Session:
     """Embeds for one object, sync and async, into any form, all by one path.
@@ -47,6 +53,7 @@ class Session:
 
     Args:
         settings: The object's options; they are copied.
+        admit: Waits until a limiter of the user's own lets a request of so many tokens leave.
 
     Attributes:
         usage: What all calls have used so far.
@@ -61,7 +68,7 @@ class Session:
     LISTS_AND_SPARSE = LISTS_AND_SPARSE
     RESULTS = RESULTS
 
-    def __init__(self, settings: EmbeddingSettings) -> None:
+    def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
         # A copy, since the object holds this session: a cycle would keep both until a collection.
         self._settings = EmbeddingSettings.model_construct(
             **{name: getattr(settings, name) for name in EmbeddingSettings.model_fields}
@@ -69,6 +76,8 @@ class Session:
         self._width = settings.dimension or find_model(settings.model).default_dimension
         self._runtime: runtime.Runtime | None = None
         self._pipeline: Pipeline | None = None
+        self._limiter: AccountLimiter | None = None
+        self._admit = admit
         self.usage = Usage()
         self.pair: Pair | None = None
 
@@ -86,15 +95,30 @@ class Session:
         """Return rows in a form, and what the call used."""
         return await runtime.current().arun(self._call(texts, text_type, form))
 
+    @property
+    def limits(self) -> Limits:
+        """What the account is taken to allow at the moment."""
+        if self._limiter is not None:
+            return self._limiter.limits
+        running = runtime.started()
+        gate = running.shared.get(_account_key(self._settings)) if running else None
+        account = gate.account if isinstance(gate, Gate) else None
+        return limits_of(account, self._settings.max_concurrency, _told(self._settings))
+
     def close(self) -> None:
         """Close the connections."""
-        if self._runtime is not None and self._pipeline is not None:
-            self._runtime.run(self._pipeline.transport.aclose())
+        if self._runtime is not None:
+            self._runtime.run(self._close())
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._runtime is not None and self._pipeline is not None:
-            await self._runtime.arun(self._pipeline.transport.aclose())
+        if self._runtime is not None:
+            await self._runtime.arun(self._close())
+
+    async def _close(self) -> None:
+        if self._limiter is not None and self._pipeline is not None:
+            self._limiter.close()
+            await self._pipeline.transport.aclose()
 
     def _call(
         self, texts: Iterable[str], text_type: TextType, form: Form[R]
@@ -158,34 +182,67 @@ class Session:
         """Return the pipeline on the running loop, made anew where the process was forked."""
         if self._pipeline is None or self._runtime is not runtime.current():
             self._runtime = runtime.current()
-            self._pipeline = build_pipeline(self._settings)
+            self._limiter = build_limiter(self._settings, self._runtime, self._admit)
+            self._pipeline = build_pipeline(self._settings, self._limiter)
             self._runtime.open.add(self._pipeline.transport)
         return self._pipeline
 
 
-def build_pipeline(settings: EmbeddingSettings) -> Pipeline:
+def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
     """Return the parts put together as the settings say."""
-    root, region, api_key = settings.base_url, settings.region, settings.api_key
-    if root is None or api_key is None:
-        raise TypeError("Options are resolved when the object is made.")
+    root, api_key = settings.resolved
     return Pipeline(
         transport=AiohttpTransport(
             root,
-            api_key=api_key.get_secret_value(),
+            api_key=api_key,
             workspace=settings.workspace,
             timeout=settings.timeout,
             connections=settings.max_concurrency,
         ),
-        limiter=ConcurrencyLimiter(
-            settings.max_concurrency, clock=time.monotonic, sleep=asyncio.sleep
-        ),
+        limiter=limiter,
         retry=RetryPolicy(settings.max_retries, random=random.random),
         sleep=asyncio.sleep,
-        advise=lambda error: advise(error, model=settings.model, root=root, region=region),
+        advise=lambda error: advise(error, model=settings.model, root=root, region=settings.region),
         batch_size=settings.batch_size or find_model(settings.model).texts_per_request,
         max_concurrency=settings.max_concurrency,
         max_request_tokens=settings.max_request_tokens,
     )
+
+
+def build_limiter(
+    settings: EmbeddingSettings, on: runtime.Runtime, admit: Admit | None
+) -> AccountLimiter:
+    """Return the object's place at the gate that all objects of its account and model share."""
+    key = _account_key(settings)
+    if key not in on.shared:
+        on.shared[key] = Gate(
+            Account(_published(settings)), clock=time.monotonic, call_later=on.call_later
+        )
+    return AccountLimiter(
+        on.shared[key], max_concurrency=settings.max_concurrency, told=_told(settings), admit=admit
+    )
+
+
+def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
+    root, api_key = settings.resolved
+    # A digest that means nothing in another process: the key itself is in as few places as can be.
+    return root, settings.model, blake2b(api_key.encode(), key=_DIGEST_KEY).digest()
+
+
+def _told(settings: EmbeddingSettings) -> dict[Quota, float]:
+    by_minute: dict[Quota, float | None] = {
+        "requests": settings.requests_per_minute,
+        "tokens": settings.tokens_per_minute,
+    }
+    return {quota: told / 60 for quota, told in by_minute.items() if told is not None}
+
+
+def _published(settings: EmbeddingSettings) -> dict[Quota, float] | None:
+    """Return the limits that the service publishes; of another host nothing is known."""
+    limits = find_model(settings.model).rate_limits.get(settings.region or "")
+    if limits is None or not is_service(settings.resolved[0]):
+        return None
+    return {"requests": limits.requests_per_minute / 60, "tokens": limits.tokens_per_minute / 60}
 
 
 def _answered(plan: Plan, call: Call) -> int:

@@ -100,14 +100,22 @@ class EmbeddingSettings(BaseModel):
     """Most tokens in one request, by an estimate that errs upwards; no limit where not given."""
 
     max_concurrency: int = Field(default=32, gt=0, le=1024, exclude=True)
-    """Most requests in flight."""
+    """Most requests in flight; fewer where the account's quotas leave no use for more."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, exclude=True)
+    """The account's quota of requests for the model, where you know it: requests are spread evenly
+    below it. Where not given it is found while running."""
+
+    tokens_per_minute: float | None = Field(default=None, gt=0, exclude=True)
+    """The account's quota of tokens for the model, likewise."""
 
     timeout: float = Field(default=60.0, gt=0, exclude=True)
     """Seconds for one request, from its sending to its last byte."""
 
     max_retries: int = Field(default=6, ge=0, exclude=True)
-    """How often one request is repeated for what can heal: 408, 429, 5xx and network faults. A 429
-    counts only while the account serves nothing at all."""
+    """How often one request is repeated for what can heal: 408, 5xx and network faults. A 429 is
+    repeated as long as the account serves anything, and for 15 seconds times this number while it
+    serves nothing at all."""
 
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
@@ -143,6 +151,13 @@ class EmbeddingSettings(BaseModel):
             raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
         if self.instruct is not None and not row.instruct:
             raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
+
+    @property
+    def resolved(self) -> tuple[str, str]:
+        """The root and the key that are used; where not given, the environment's."""
+        if self.base_url is None or self.api_key is None:
+            raise TypeError("Options are resolved when the object is made.")
+        return self.base_url, self.api_key.get_secret_value()
 
     @property
     def cache_namespace(self) -> str:

@@ -222,6 +222,12 @@ _ACCESS = {
 _MODEL = {"modelnotfound", "model.notexist", "model_not_found", "model_not_supported"}
 _MODERATION = {"datainspectionfailed", "data_inspection_failed"}
 _THROTTLED = {"insufficient_quota", "limit_burst_rate", "limit_requests", "limitrequests"}
+_THROTTLED_BY: dict[str, Literal["requests", "tokens", "burst"]] = {
+    "throttling.allocationquota": "tokens",
+    "insufficient_quota": "tokens",
+    "throttling.burstrate": "burst",
+    "limit_burst_rate": "burst",
+}
 _SERVER = {
     "modelservicefailed",
     "modelservingerror",
@@ -266,6 +272,8 @@ def parse_refusal(
         found = _BATCH_SIZE.search(message)
         limit = int(found[1]) if found and found[1] else None
         return BatchSizeError(message, limit=limit, **details)
+    if kind is RateLimitError:
+        return RateLimitError(message, quota=_THROTTLED_BY.get(code.lower(), "requests"), **details)
     return kind(message, **details)
 
 

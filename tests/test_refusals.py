@@ -24,8 +24,9 @@ from qwen_embed.retry import RetryPolicy
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """Let repeats leave at once."""
+    """Let repeats leave at once, and have little patience with an account that serves nothing."""
     wait = RetryPolicy.wait
+    monkeypatch.setattr(RetryPolicy, "outlasts", lambda self, seconds: seconds < 1.5)
     monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.001)
 
 

@@ -144,7 +144,7 @@ def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
 def test_requests_run_side_by_side_up_to_the_bound(face, service):
     service.latency = 0.05
     embeddings = face(service, max_concurrency=8)
-    face.query(embeddings, "warm")
+    face.documents(embeddings, [f"warm {n}" for n in range(320)])
     service.clear()
 
     face.documents(embeddings, [f"text {n}" for n in range(320)])

@@ -1,149 +1,265 @@
-"""When requests leave, with a clock that only the tests move."""
+"""When requests leave, with a clock and timers that only the tests move."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from qwen_embed.limiter import ConcurrencyLimiter, Outcome
+from qwen_embed.account import Account, Outcome
+from qwen_embed.limiter import AccountLimiter, Gate
 
-SERVED = Outcome("served")
+SERVED = Outcome("served", tokens=10)
 OTHER = Outcome("other")
 
 
-class Clock:
+class Time:
+    """A clock that stands still until it is told to go on, and calls what is due then."""
+
     def __init__(self):
         self.now = 100.0
+        self.timers = []
 
     def __call__(self):
         return self.now
 
-    async def sleep(self, seconds):
-        self.now += seconds
-        await asyncio.sleep(0)
+    def call_later(self, seconds, call):
+        timer = Timer(self.now + seconds, call)
+        self.timers.append(timer)
+        return timer
+
+    async def go_on(self, seconds):
+        end = self.now + seconds
+        while True:
+            await settle()
+            due = [timer for timer in self.timers if not timer.cancelled and timer.at <= end]
+            if not due:
+                break
+            first = min(due, key=lambda timer: timer.at)
+            self.timers.remove(first)
+            self.now = max(self.now, first.at)
+            first.call()
+        self.now = end
+        await settle()
 
 
-@pytest.fixture
-def clock():
-    return Clock()
+class Timer:
+    def __init__(self, at, call):
+        self.at = at
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self):
+        self.cancelled = True
 
 
-@pytest.fixture
-def limiter(clock):
-    return ConcurrencyLimiter(8, clock=clock, sleep=clock.sleep)
-
-
-async def acquired(limiter, wanted):
-    """Return the permits given at once, of so many wanted, and the tasks still waiting."""
-    tasks = [asyncio.ensure_future(limiter.acquire()) for _ in range(wanted)]
+async def settle():
     for _ in range(5):
         await asyncio.sleep(0)
-    done = [task.result() for task in tasks if task.done()]
-    waiting = [task for task in tasks if not task.done()]
-    return done, waiting
 
 
-async def end(waiting):
-    for task in waiting:
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def gate(time):
+    return Gate(Account(), clock=time, call_later=time.call_later)
+
+
+@pytest.fixture
+def limiter(gate):
+    return AccountLimiter(gate, max_concurrency=8)
+
+
+def wait_for(limiter, wanted, **options):
+    return [asyncio.ensure_future(limiter.acquire(10.0, **options)) for _ in range(wanted)]
+
+
+def permits(tasks):
+    return [task.result() for task in tasks if task.done() and not task.cancelled()]
+
+
+async def end(tasks):
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_only_a_handful_leave_until_one_is_served(limiter):
-    permits, waiting = await acquired(limiter, 20)
-    assert len(permits) == 4
-
-    limiter.release(permits[0], SERVED)
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-    assert sum(task.done() for task in waiting) == 8 - 3
-    await end(waiting)
+async def warm(limiter, time, latency=0.1):
+    permit = await limiter.acquire(10.0)
+    time.now += latency
+    limiter.release(permit, SERVED)
 
 
-async def test_a_refusal_that_is_no_throttle_keeps_the_handful(limiter):
-    permits, waiting = await acquired(limiter, 20)
+async def test_requests_leave_one_by_one_and_only_a_handful_until_one_is_served(limiter, time):
+    tasks = wait_for(limiter, 20)
+    await settle()
+    assert len(permits(tasks)) == 1
 
-    limiter.release(permits[0], OTHER)
+    await time.go_on(10.0)
 
-    more, _ = await acquired(limiter, 1)
-    assert more == []
-    await end(waiting)
+    assert len(permits(tasks)) == 4
+    await end(tasks)
 
 
-async def test_no_more_than_the_ceiling_are_ever_in_flight(limiter):
-    limiter.release(await limiter.acquire(), SERVED)
+async def test_a_told_quota_spaces_requests_evenly(gate, time):
+    limiter = AccountLimiter(gate, max_concurrency=100, told={"requests": 10.0})
+    await warm(limiter, time)
+    tasks = wait_for(limiter, 30)
+
+    await time.go_on(1.0)
+
+    sent = [permit.sent_at for permit in permits(tasks)]
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    assert len(sent) == len(gaps) + 1
+    assert all(gap == pytest.approx(1 / 9.85, abs=2e-3) for gap in gaps)
+    await end(tasks)
+
+
+async def test_a_told_quota_of_tokens_spaces_requests_by_their_tokens(gate, time):
+    limiter = AccountLimiter(gate, max_concurrency=100, told={"tokens": 100.0})
+    await warm(limiter, time)
+    tasks = wait_for(limiter, 8)
+
+    await time.go_on(0.5)
+
+    assert len(permits(tasks)) == 4
+    await end(tasks)
+
+
+async def test_no_more_than_the_ceiling_are_ever_in_flight(limiter, time):
+    for _ in range(60):
+        await warm(limiter, time)
     in_flight = most = 0
 
     async def work():
         nonlocal in_flight, most
         for _ in range(10):
-            permit = await limiter.acquire()
+            permit = await limiter.acquire(10.0)
             in_flight += 1
             most = max(most, in_flight)
+            await asyncio.sleep(0)
             await asyncio.sleep(0)
             in_flight -= 1
             limiter.release(permit, SERVED)
 
-    await asyncio.gather(*(work() for _ in range(30)))
+    working = asyncio.gather(*(work() for _ in range(30)))
+    while not working.done():
+        await time.go_on(0.01)
     assert most == 8
-    assert limiter.served == 301
+    assert limiter.served == 360
 
 
-async def test_a_throttle_lowers_the_bound_once_a_flight(limiter):
-    limiter.release(await limiter.acquire(), SERVED)
-    permits, _ = await acquired(limiter, 8)
-
-    for permit in permits[:4]:
-        limiter.release(permit, Outcome("throttled"))
-
-    assert limiter.bound == 6
-
-
-async def test_served_requests_raise_the_bound_again(limiter, clock):
-    limiter.release(await limiter.acquire(), SERVED)
-    permits, _ = await acquired(limiter, 8)
-    limiter.release(permits[0], Outcome("throttled"))
-    for permit in permits[1:]:
-        limiter.release(permit, SERVED)
-
-    for _ in range(20):
-        limiter.release(await limiter.acquire(), SERVED)
-
-    assert limiter.bound == 8
-
-
-async def test_nothing_leaves_before_retry_after(limiter, clock):
-    limiter.release(await limiter.acquire(), Outcome("throttled", retry_after=7.0))
-
-    permit = await limiter.acquire()
-
-    assert permit.given_at == pytest.approx(107.0)
-
-
-async def test_a_cancelled_wait_gives_its_place_to_the_next(limiter):
-    permits, waiting = await acquired(limiter, 6)
-    assert len(waiting) == 2
+async def test_a_cancelled_wait_gives_its_place_to_the_next(limiter, time):
+    first = wait_for(limiter, 4)
+    await time.go_on(1.0)
+    waiting = wait_for(limiter, 2)
+    await settle()
 
     waiting[0].cancel()
-    limiter.release(permits[0], OTHER)
-    for _ in range(5):
-        await asyncio.sleep(0)
+    limiter.release(first[0].result(), OTHER)
+    await time.go_on(1.0)
 
-    assert waiting[1].done()
-    assert not waiting[1].cancelled()
+    assert permits(waiting[1:])
     await end(waiting)
 
 
-async def test_a_wait_cancelled_after_its_turn_came_passes_the_turn_on(limiter):
-    permits, waiting = await acquired(limiter, 6)
+async def test_a_wait_cancelled_after_its_turn_came_passes_the_turn_on(limiter, time):
+    first = wait_for(limiter, 4)
+    await time.go_on(1.0)
+    waiting = wait_for(limiter, 2)
+    await settle()
 
-    limiter.release(permits[0], OTHER)  # wakes the first
+    limiter.release(first[0].result(), OTHER)  # wakes the first that waits
     waiting[0].cancel()  # before it ran
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await time.go_on(1.0)
 
-    assert waiting[1].done()
-    assert not waiting[1].cancelled()
+    assert permits(waiting[1:])
     await end(waiting)
+
+
+async def test_a_refused_request_goes_before_the_others_of_its_object(limiter, time):
+    first = wait_for(limiter, 4)
+    await time.go_on(1.0)
+    waiting = wait_for(limiter, 2)
+    await settle()
+    again = wait_for(limiter, 1, again=True)
+    await settle()
+
+    limiter.release(first[0].result(), OTHER)
+    await time.go_on(1.0)
+
+    assert permits(again)
+    assert not permits(waiting)
+    await end(waiting)
+
+
+async def test_objects_of_one_account_take_turns(gate, time):
+    bulk, query = (AccountLimiter(gate, max_concurrency=50) for _ in range(2))
+    busy = wait_for(bulk, 40)
+    await time.go_on(1.0)
+
+    asked = wait_for(query, 1)
+    await settle()
+    bulk.release(busy[0].result(), OTHER)
+    await time.go_on(1.0)
+    bulk.release(busy[1].result(), OTHER)
+    await time.go_on(1.0)
+
+    assert permits(asked)
+    await end(busy + asked)
+
+
+async def test_objects_of_one_account_share_what_it_allows(gate, time):
+    one, other = (AccountLimiter(gate, max_concurrency=8) for _ in range(2))
+    tasks = wait_for(one, 3) + wait_for(other, 3)
+
+    await time.go_on(5.0)
+
+    assert len(permits(tasks)) == 4
+    assert one.served == other.served == 0
+    await end(tasks)
+
+
+async def test_each_object_keeps_to_the_quota_it_was_told(gate, time):
+    slow = AccountLimiter(gate, max_concurrency=50, told={"requests": 1.0})
+    fast = AccountLimiter(gate, max_concurrency=50, told={"requests": 20.0})
+    await warm(fast, time)
+    of_slow, of_fast = wait_for(slow, 5), wait_for(fast, 50)
+
+    for _ in range(20):
+        await time.go_on(0.1)
+        for limiter, tasks in ((slow, of_slow), (fast, of_fast)):
+            for permit in permits(tasks):
+                limiter.release(permit, SERVED)
+            tasks[:] = [task for task in tasks if not task.done()]
+
+    assert 5 - len(of_slow) == 2
+    assert 30 <= 50 - len(of_fast) <= 39
+    await end(of_slow + of_fast)
+
+
+async def test_a_limiter_of_the_users_own_is_asked_first(gate):
+    asked = []
+
+    async def admit(tokens):
+        asked.append(tokens)
+
+    limiter = AccountLimiter(gate, max_concurrency=8, admit=admit)
+
+    await limiter.acquire(12.4)
+
+    assert asked == [12]
+
+
+async def test_limits_say_what_is_known(gate, time):
+    limiter = AccountLimiter(gate, max_concurrency=8)
+    assert limiter.limits.requests_per_minute is None
+
+    told = AccountLimiter(gate, max_concurrency=8, told={"requests": 5.0, "tokens": 50.0})
+    assert told.limits.requests_per_minute == pytest.approx(300 * 0.985)
+    assert told.limits.tokens_per_minute == pytest.approx(3000 * 0.985)
+    assert told.limits.concurrency == 4

@@ -73,3 +73,9 @@ def test_waits_are_spread():
 
 def test_retry_after_is_honoured():
     assert 9.0 <= policy().wait(RateLimitError("x", retry_after=9.0), 1) < 10.0
+
+
+def test_an_account_that_serves_nothing_is_waited_for_longer_than_a_minute():
+    assert policy().outlasts(75.0)
+    assert not policy().outlasts(90.0)
+    assert not policy(max_retries=0).outlasts(0.0)
