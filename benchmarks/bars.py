@@ -64,6 +64,8 @@ class Bar:
     @property
     def verdict(self) -> str:
         """Whether it is met."""
+        if all(math.isnan(figure.value) for figure in self.figures):
+            return "not measured"
         return "met" if all(figure.met for figure in self.figures) else "**MISSED**"
 
 

@@ -148,7 +148,9 @@ class _Client:
         first = self._call()
         if self.case.knowledge != "unknown" or self.case.behaviour:
             return {self.case: first}
-        return {self.case: first, second_call(self.case): self._call()}
+        # One that was cut off makes no second call.
+        second = Outcome(0.0, 0.0, math.nan) if math.isnan(first.lost) else self._call()
+        return {self.case: first, second_call(self.case): second}
 
     def _call(self) -> Outcome:
         before = self._stub.statistics()

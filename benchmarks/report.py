@@ -44,7 +44,11 @@ def render(results: Results) -> str:
             + _contender_table(results.throughput[LATENCY], rounds.rate, "texts/s", ",.0f")
         )
     if len(results.throughput) > 1:
-        sections.append(f"## Texts/s by latency\n\n{_latency_table(results.throughput)}")
+        sections.append(
+            f"## Texts/s by latency\n\n{results.effort.charted_texts:,} texts, at "
+            f"{LATENCY * 1000:g} ms {results.effort.texts:,}.\n\n"
+            + _latency_table(results.throughput)
+        )
     if results.quotas:
         sections.append(
             f"## Quotas\n\n{results.effort.quota_seconds:g} s worth of requests, "

@@ -17,7 +17,8 @@ class Effort:
     """How much is done for each measure.
 
     Attributes:
-        texts: Texts of a call.
+        texts: Texts of a call where bars hold.
+        charted_texts: Texts of a call at other latencies.
         rounds: Rounds with latency and under quotas.
         cpu_rounds: Rounds without latency, which are short.
         latencies: Seconds a request, of the chart and of the bars.
@@ -26,6 +27,7 @@ class Effort:
     """
 
     texts: int = 10_000
+    charted_texts: int = 5_000
     rounds: int = 3
     cpu_rounds: int = 5
     latencies: tuple[float, ...] = (0.02, 0.05, LATENCY, 0.2, 0.4)
@@ -36,6 +38,7 @@ class Effort:
 FULL = Effort()
 QUICK = Effort(
     texts=1_000,
+    charted_texts=1_000,
     rounds=1,
     cpu_rounds=1,
     latencies=(0.02, LATENCY, 0.4),

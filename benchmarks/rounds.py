@@ -14,7 +14,7 @@ from contenders import Contender
 from contenders.contender import TEXTS_PER_REQUEST, Rows
 from stub import DIMENSION, Stub, vectors
 
-_SERIAL_TEXTS = 250
+_SERIAL_TEXTS = 150
 """With latency, which is nearly all that a serial contender waits for."""
 _FIRST_FLOATS = [vector[0] for vector in vectors()]
 
@@ -74,12 +74,16 @@ def available(contenders: Iterable[Contender]) -> list[Contender]:
 
 
 def _runs(contender: Contender, root: str) -> bool:
+    return _attempt(contender, root, TEXTS_PER_REQUEST) is not None
+
+
+def _attempt(contender: Contender, root: str, count: int) -> Measurement | None:
+    """Measure, or say in a line why that cannot be."""
     try:
-        measure(contender, root, TEXTS_PER_REQUEST)
-    except Exception as error:  # whatever keeps a peer from running
+        return measure(contender, root, count)
+    except Exception as error:  # peers raise all sorts
         print(f"Left out: {contender.name} ({type(error).__name__}: {first_line(error)})")
-        return False
-    return True
+        return None
 
 
 def first_line(error: Exception) -> str:
@@ -103,11 +107,16 @@ def run_rounds(
         most = _SERIAL_TEXTS if contender.serial and latency else contender.texts
         return min(texts, most)
 
+    measured: dict[Contender, list[Measurement]] = {each: [] for each in contenders}
     with Stub(latency=latency) as stub:
-        return [
-            {each: measure(each, stub.root, count(each)) for each in contenders}
-            for _ in range(rounds)
-        ]
+        for _ in range(rounds):
+            for each in list(measured):
+                measurement = _attempt(each, stub.root, count(each))
+                if measurement is None:
+                    del measured[each]
+                else:
+                    measured[each].append(measurement)
+    return [{each: measured[each][number] for each in measured} for number in range(rounds)]
 
 
 def rate(measurement: Measurement) -> float:

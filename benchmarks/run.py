@@ -19,7 +19,6 @@ from contenders import (
     ALL,
     DASHSCOPE,
     FLOOR,
-    LLAMAINDEX,
     OPENAI,
     RUST_ARRAY,
     SDK_THREADS,
@@ -30,10 +29,8 @@ from report import render
 from results import FULL, LATENCY, QUICK, Results
 from stub import HOST
 
-CHARTED = {FLOOR, SYNC, LLAMAINDEX, RUST_ARRAY, SDK_THREADS, OPENAI, DASHSCOPE}
+CHARTED = {FLOOR, SYNC, RUST_ARRAY, SDK_THREADS, OPENAI, DASHSCOPE}
 """Who is also measured at other latencies than that of the bars."""
-_LONG_LATENCY = 0.2
-"""Seconds from which on a call has fewer texts, so that it takes no longer."""
 
 
 @cache
@@ -54,11 +51,12 @@ def measure_throughput(results: Results) -> None:
     """Measure throughput at each latency."""
     effort = results.effort
     for latency in effort.latencies:
+        barred = latency == LATENCY
         results.throughput[latency] = rounds.run_rounds(
-            [each for each in contenders() if latency == LATENCY or each in CHARTED],
+            [each for each in contenders() if barred or each in CHARTED],
             latency=latency,
             rounds=effort.rounds,
-            texts=round(effort.texts * min(1.0, _LONG_LATENCY / latency)),
+            texts=effort.texts if barred else effort.charted_texts,
         )
 
 
@@ -94,6 +92,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     results = Results(QUICK if options.quick else FULL)
     for name in options.only:
+        print(f"Measuring: {name}", flush=True)
         MEASURES[name](results)
     record = render(results)
     print(f"\n{record}")
