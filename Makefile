@@ -25,9 +25,9 @@ lint: .venv/test
 	$(BIN)/mypy
 
 bench: .venv/bench
-	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/import_time.py --runs 11
 	$(BIN)/python benchmarks/hand_off_memory.py
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/run.py --write benchmarks
 
 format: .venv/test
 	$(BIN)/ruff check --fix .

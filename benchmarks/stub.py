@@ -6,58 +6,97 @@ the service would really answer is the emulator's business (`qwen_embed.emulator
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import base64
+import contextlib
+import os
 import random
 import re
+import struct
 import subprocess
 import sys
+import threading
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 from typing_extensions import Self
 
 HOST = "127.0.0.1"
-PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
+NATIVE = "/api/v1"
+"""The root of the native protocol."""
+COMPATIBLE = "/compatible-mode/v1"
+"""The root of the OpenAI-compatible protocol."""
+PATH = f"{NATIVE}/services/embeddings/text-embedding/text-embedding"
 DIMENSION = 1024
 MOST_TEXTS = 25
 
+_STATISTICS = "/stats"
 _TOKENS_PER_TEXT = 60
 _CHUNK_BYTES = 16 * 1024
-_HEAD = (
-    b"HTTP/1.1 200 OK\r\n"
-    b"Content-Type: application/json\r\n"
-    b"X-Request-Id: 1ba94ac8-e058-99bc-9cc1-7fdb37940a46\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n"
-)
-_REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_MOST_REQUEST_BYTES = 16 * 1024 * 1024
+_LONGEST_LIFE = 3600.0
+_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Service:
+    """How the service behaves.
+
+    Attributes:
+        latency: Seconds between a request's last byte and the first byte of its answer, refusals
+            included.
+        dimension: Floats in a row.
+        quota: Requests admitted per second; as many as come where 0.
+        depth: Requests that a full bucket admits at once. It is full at the start.
+        window: Seconds of a fixed window, which takes the place of the bucket; none where 0.
+        retry_after: Whole seconds that a refusal names in `Retry-After`; no header where 0.
+        refusals_cost: Whether a refused request takes what has flowed into the bucket meanwhile.
+    """
+
+    latency: float = 0.1
+    dimension: int = DIMENSION
+    quota: float = 0.0
+    depth: float = 1.0
+    window: float = 0.0
+    retry_after: int = 0
+    refusals_cost: bool = False
+
+
+class Statistics(msgspec.Struct):
+    """The requests that the stub has counted."""
+
+    served: int = 0
+    refused: int = 0
 
 
 class Stub:
     """The stub as a context manager: its process lives as long as the block.
 
     Args:
-        latency: Seconds between a request's last byte and the first byte of its answer.
+        **behaviour: What `Service` has as attributes.
 
     Attributes:
-        native_url: The root of the native protocol, for `base_url`.
+        root: The root of its URLs, without a path; `NATIVE` and `COMPATIBLE` come after it.
 
     Example:
-        >>> with Stub(latency=0) as service:
-        ...     service.native_url.endswith("/api/v1")
-        True
+        >>> with Stub(latency=0) as stub:
+        ...     stub.statistics()
+        Statistics(served=0, refused=0)
     """
 
-    def __init__(self, latency: float = 0.1) -> None:
-        self.native_url = ""
-        self._latency = latency
+    def __init__(self, **behaviour: Any) -> None:
+        self.root = ""
+        self._service = Service(**behaviour)
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), "--latency", str(self._latency)],
+            [sys.executable, str(Path(__file__).resolve()), msgspec.json.encode(self._service)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,7 +105,7 @@ class Stub:
         port = self._process.stdout.readline().strip()
         if not port:
             raise RuntimeError("The stub did not start; its error is above.")
-        self.native_url = f"http://{HOST}:{port}/api/v1"
+        self.root = f"http://{HOST}:{port}"
         return self
 
     def __exit__(
@@ -79,56 +118,204 @@ class Stub:
         self._process.terminate()
         self._process.communicate()
 
+    def statistics(self) -> Statistics:
+        """Return what was counted so far."""
+        with urllib.request.urlopen(self.root + _STATISTICS) as answer:  # noqa: S310 -- loopback
+            return msgspec.json.decode(answer.read(), type=Statistics)
 
-def vectors() -> list[list[float]]:
+
+def vectors(dimension: int = DIMENSION) -> list[list[float]]:
     """Return the rows of every answer: the text at place `i` of a request gets row `i`."""
     source = random.Random(1024)  # noqa: S311 -- the same rows in every process
-    return [[source.gauss(0, DIMENSION**-0.5) for _ in range(DIMENSION)] for _ in range(MOST_TEXTS)]
+    return [[source.gauss(0, DIMENSION**-0.5) for _ in range(dimension)] for _ in range(MOST_TEXTS)]
 
 
-def render_answers() -> list[bytes]:
-    """Return whole HTTP answers by their number of rows, from 1; the first is a refusal.
+@dataclass(frozen=True)
+class Answers:
+    """Whole HTTP answers of one protocol.
+
+    Attributes:
+        rows: Answers with rows of floats, by their number, from 1.
+        packed: The same with rows in base64, where a client may ask for that.
+        refusal: The answer to a request above the quota.
+    """
+
+    rows: list[bytes]
+    packed: list[bytes]
+    refusal: bytes
+
+
+def native_answers(service: Service) -> Answers:
+    """Return the answers of the native protocol.
 
     Floats are printed with all their digits and bodies are sent in chunks, as the service does: 10
     rows are 217 KB.
     """
     rows = [
         b'{"text_index":%d,"embedding":%s}' % (index, msgspec.json.encode(vector))
-        for index, vector in enumerate(vectors())
+        for index, vector in enumerate(vectors(service.dimension))
     ]
-    return [_REFUSAL, *(_HEAD + _chunked(_body(rows[:count])) for count in range(1, len(rows) + 1))]
-
-
-def _body(rows: list[bytes]) -> bytes:
-    return (
+    body = (
         b'{"output":{"embeddings":[%s]},"usage":{"total_tokens":%d},'
         b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
-    ) % (b",".join(rows), _TOKENS_PER_TEXT * len(rows))
+    )
+    refusal = (
+        b'{"code":"Throttling.RateQuota",'
+        b'"message":"Requests rate limit exceeded, please try again later.",'
+        b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
+    )
+    answers = _by_count(body, rows)
+    return Answers(rows=answers, packed=answers, refusal=_refused(service, refusal))
 
 
-def _chunked(body: bytes) -> bytes:
+def compatible_answers(service: Service) -> Answers:
+    """Return the answers of the OpenAI-compatible protocol; in base64 10 rows are 55 KB."""
+    dense = vectors(service.dimension)
+    printed = [msgspec.json.encode(vector) for vector in dense]
+    packed = [
+        b'"%s"' % base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)) for vector in dense
+    ]
+    body = (
+        b'{"data":[%s],"model":"text-embedding-v4","object":"list",'
+        b'"usage":{"prompt_tokens":%d,"total_tokens":%d},'
+        b'"id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
+    )
+    refusal = (
+        b'{"error":{"message":"Requests rate limit exceeded, please try again later.",'
+        b'"type":"limit_requests","param":null,"code":"limit_requests"},'
+        b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
+    )
+    row = b'{"embedding":%s,"index":%d,"object":"embedding"}'
+    return Answers(
+        rows=_by_count(body, [row % (each, index) for index, each in enumerate(printed)]),
+        packed=_by_count(body, [row % (each, index) for index, each in enumerate(packed)]),
+        refusal=_refused(service, refusal),
+    )
+
+
+def _by_count(body: bytes, rows: list[bytes]) -> list[bytes]:
+    tokens = body.count(b"%d")
+    return [_UNREADABLE] + [
+        _served(body % (b",".join(rows[:count]), *[_TOKENS_PER_TEXT * count] * tokens))
+        for count in range(1, len(rows) + 1)
+    ]
+
+
+def _served(body: bytes) -> bytes:
+    head = (
+        b"HTTP/1.1 200 OK\r\n"
+        b"Content-Type: application/json\r\n"
+        b"X-Request-Id: 1ba94ac8-e058-99bc-9cc1-7fdb37940a46\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
     starts = range(0, len(body), _CHUNK_BYTES)
     pieces = (body[start : start + _CHUNK_BYTES] for start in starts)
-    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
 
 
-class _Input(msgspec.Struct):
+def _refused(service: Service, body: bytes) -> bytes:
+    asked = b"Retry-After: %d\r\n" % service.retry_after if service.retry_after else b""
+    return (
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n%s"
+        b"Content-Length: %d\r\n\r\n%s"
+    ) % (asked, len(body), body)
+
+
+class Quota:
+    """Admits requests by a bucket that fills evenly, or by fixed windows.
+
+    Args:
+        service: How it does.
+        now: Seconds of the clock that `admits` is asked by.
+    """
+
+    def __init__(self, service: Service, now: float) -> None:
+        self._service = service
+        self._since = now
+        self._left = service.quota * service.window if service.window else service.depth
+
+    def admits(self, now: float) -> bool:
+        """Say whether a request is admitted now."""
+        if not self._service.quota:
+            return True
+        self._fill(now)
+        if self._left >= 1:
+            self._left -= 1
+            return True
+        if self._service.refusals_cost:
+            self._left = 0
+        return False
+
+    def _fill(self, now: float) -> None:
+        service = self._service
+        if not service.window:
+            self._left = min(service.depth, self._left + (now - self._since) * service.quota)
+            self._since = now
+        elif now - self._since >= service.window:
+            self._left = service.quota * service.window
+            self._since += (now - self._since) // service.window * service.window
+
+
+class _Texts(msgspec.Struct):
     texts: list[msgspec.Raw]
 
 
-class _Request(msgspec.Struct):
-    input: _Input
+class _NativeRequest(msgspec.Struct):
+    input: _Texts
+
+    def count(self) -> int:
+        return len(self.input.texts)
 
 
-_DECODER = msgspec.json.Decoder(_Request)
+class _CompatibleRequest(msgspec.Struct):
+    input: str | list[msgspec.Raw]
+    encoding_format: str | None = None
+
+    def count(self) -> int:
+        return 1 if isinstance(self.input, str) else len(self.input)
+
+
+_NATIVE_DECODER = msgspec.json.Decoder(_NativeRequest)
+_COMPATIBLE_DECODER = msgspec.json.Decoder(_CompatibleRequest)
+
+
+class _Server:
+    """What the connections share."""
+
+    def __init__(self, service: Service, now: float) -> None:
+        self.latency = service.latency
+        self._native = native_answers(service)
+        self._compatible = compatible_answers(service)
+        self._quota = Quota(service, now)
+        self._statistics = Statistics()
+
+    def statistics(self) -> bytes:
+        return _served(msgspec.json.encode(self._statistics))
+
+    def answer(self, compatible: bool, body: bytes, now: float) -> bytes:
+        answers = self._compatible if compatible else self._native
+        if not self._quota.admits(now):
+            self._statistics.refused += 1
+            return answers.refusal
+        try:
+            if compatible:
+                request = _COMPATIBLE_DECODER.decode(body)
+                packed = request.encoding_format == "base64"
+                answer = (answers.packed if packed else answers.rows)[request.count()]
+            else:
+                answer = answers.rows[_NATIVE_DECODER.decode(body).count()]
+        except (msgspec.MsgspecError, IndexError):
+            return _UNREADABLE
+        self._statistics.served += 1
+        return answer
 
 
 class _Connection(asyncio.Protocol):
     """One keep-alive connection. Clients send a request only after the last one's answer."""
 
-    def __init__(self, answers: list[bytes], latency: float) -> None:
-        self._answers = answers
-        self._latency = latency
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
@@ -141,44 +328,57 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         head_end = self._received.find(b"\r\n\r\n")
+        if len(self._received) > _MOST_REQUEST_BYTES and self._transport is not None:
+            self._transport.abort()
+            return
         if head_end < 0:
             return
         length = _CONTENT_LENGTH.search(self._received, 0, head_end)
         body = self._received[head_end + 4 :]
         if length and len(body) < int(length[1]):
             return
-        self._received = b""
-        answer = self._answer(body)
-        if self._latency:
-            asyncio.get_running_loop().call_later(self._latency, self._send, answer)
+        head, self._received = self._received[:head_end], b""
+        if head.startswith(b"GET "):
+            self._send(self._server.statistics())
+            return
+        compatible = head.startswith(b"POST " + COMPATIBLE.encode())
+        answer = self._server.answer(compatible, body, self._loop.time())
+        if self._server.latency:
+            self._loop.call_later(self._server.latency, self._send, answer)
         else:
             self._send(answer)
-
-    def _answer(self, body: bytes) -> bytes:
-        try:
-            return self._answers[len(_DECODER.decode(body).input.texts)]
-        except (msgspec.MsgspecError, IndexError):
-            return self._answers[0]
 
     def _send(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(answer)
 
 
-async def serve(latency: float) -> None:
-    """Print the port and serve until standard input ends, as it does when the parent is gone."""
-    answers = render_answers()
+async def serve(service: Service) -> None:
+    """Print the port and serve until standard input ends, as it does when the parent is gone.
+
+    Raises:
+        TimeoutError: If it did not end for an hour.
+    """
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(answers, latency), HOST, 0, backlog=1024)
+    shared = _Server(service, loop.time())
+    server = await loop.create_server(lambda: _Connection(shared), HOST, 0, backlog=1024)
+    parent_gone = asyncio.Event()
+
+    def wait_for_parent() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        loop.call_soon_threadsafe(parent_gone.set)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
     print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    await asyncio.wait_for(parent_gone.wait(), _LONGEST_LIFE)
 
 
 def main() -> None:
     """Serve; see `Stub`, which starts this."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--latency", type=float, default=0.1, help="seconds (%(default)s)")
-    asyncio.run(serve(parser.parse_args().latency))
+    service = msgspec.json.decode(sys.argv[1], type=Service)
+    with contextlib.suppress(asyncio.TimeoutError):
+        asyncio.run(serve(service))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""The results as Markdown: ratios first, then the figures that they come of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import operator
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import queries
+import quotas
+import rounds
+from bars import Bar, bars
+from contenders import DASHSCOPE, FLOOR
+from results import FULL, LATENCY, Results
+
+_PACKAGES = """
+    qwen-embed aiohttp msgspec numpy orjson pydantic langchain-core llama-index-core
+    baseten-performance-client dashscope langchain-community langchain-openai openai
+    llama-index-embeddings-dashscope llama-index-embeddings-openai-like
+""".split()  # noqa: SIM905 -- reads better
+
+
+def render(results: Results) -> str:
+    """Return the whole record."""
+    title = "Results" if results.effort == FULL else "A quick run, to judge nothing by"
+    sections = [f"# {title}\n\n{_circumstances()}"]
+    found = bars(results)
+    if found:
+        sections.append(f"## Bars\n\n{_bar_table(found)}")
+    if results.cpu:
+        sections.append(
+            f"## CPU time without latency\n\n{len(results.cpu)} rounds.\n\n"
+            + _contender_table(results.cpu, rounds.cpu, "CPU s per 1,000 texts", ".3f")
+        )
+    if LATENCY in results.throughput:
+        sections.append(
+            f"## Throughput at {LATENCY * 1000:g} ms a request\n\n"
+            f"{results.effort.texts:,} texts, {results.effort.rounds} rounds.\n\n"
+            + _contender_table(results.throughput[LATENCY], rounds.rate, "texts/s", ",.0f")
+        )
+    if len(results.throughput) > 1:
+        sections.append(
+            f"## Texts/s by latency\n\n{results.effort.charted_texts:,} texts, at "
+            f"{LATENCY * 1000:g} ms {results.effort.texts:,}.\n\n"
+            + _latency_table(results.throughput)
+        )
+    if results.quotas:
+        sections.append(
+            f"## Quotas\n\n{results.effort.quota_seconds:g} s worth of requests, "
+            f"{quotas.LATENCY * 1000:g} ms each, {results.effort.rounds} rounds.\n\n"
+            + _quota_table(results.quotas)
+        )
+    if results.queries:
+        sections.append(f"## Single queries\n\n{_query_table(results.queries)}")
+    return "\n\n".join(sections) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _bar_table(found: Iterable[Bar]) -> str:
+    return table(
+        ("", "reached", "bar", ""),
+        (
+            (
+                bar.name,
+                ", ".join(figure.reached for figure in bar.figures),
+                ", ".join(figure.asked for figure in bar.figures),
+                bar.verdict,
+            )
+            for bar in found
+        ),
+    )
+
+
+def _contender_table(
+    measured: list[rounds.Round],
+    figure: Callable[[rounds.Measurement], float],
+    what: str,
+    form: str,
+) -> str:
+    return table(
+        ("", "times the floor", f"times {DASHSCOPE.name}", what),
+        (
+            (
+                contender.name,
+                _number(rounds.ratio(measured, contender, FLOOR, figure), ".2f"),
+                _number(rounds.ratio(measured, contender, DASHSCOPE, figure), ".2f"),
+                _number(rounds.middle(measured, contender, figure), form),
+            )
+            for contender in measured[0]
+        ),
+    )
+
+
+def _latency_table(measured: dict[float, list[rounds.Round]]) -> str:
+    latencies = sorted(measured)
+    contenders = [
+        contender
+        for contender in measured[latencies[0]][0]
+        if all(contender in each[0] for each in measured.values())
+    ]
+    return table(
+        ("", *(f"{latency * 1000:g} ms" for latency in latencies)),
+        (
+            (
+                contender.name,
+                *(
+                    _number(rounds.middle(measured[latency], contender, rounds.rate), ",.0f")
+                    for latency in latencies
+                ),
+            )
+            for contender in contenders
+        ),
+    )
+
+
+def _quota_table(measured: dict[quotas.Case, list[quotas.Outcome]]) -> str:
+    rows = []
+    for case, outcomes in measured.items():
+        middle = quotas.middle(outcomes)
+        lost = "cut off" if math.isnan(middle.lost) else f"{middle.lost:,.0f}"
+        used, refused = _number(middle.used, ".2f"), _number(middle.refused, ".1%")
+        rows.append((quotas.name_of(case), used, refused, lost))
+    return table(("", "quota used", "refused", "texts lost"), rows)
+
+
+def _query_table(measured: list[dict[str, queries.Latency]]) -> str:
+    figures = [operator.attrgetter("p50"), operator.attrgetter("p99")]
+    return table(
+        ("", "p50 added, ms", "p99 added, ms", "p50, ms", "p99, ms"),
+        (
+            (
+                name,
+                *(f"{queries.added(measured, name, figure):.2f}" for figure in figures),
+                *(f"{queries.middle(measured, name, figure):.2f}" for figure in figures),
+            )
+            for name in measured[0]
+        ),
+    )
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _circumstances() -> str:
+    packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    return (
+        f"`make bench` wrote this on {dt.date.today()}, on {os.cpu_count()} CPUs "
+        f"({_processor()}), {platform.system()}, Python {platform.python_version()}. "
+        f"[README.md](README.md) says what is measured and how far to trust it.\n\n{packages}."
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,66 @@
+"""What a run of the suite has measured, and how long it takes its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import queries
+import quotas
+import rounds
+
+LATENCY = 0.1
+"""Seconds a request at which the bars of throughput hold."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for each measure.
+
+    Attributes:
+        texts: Texts of a call where bars hold.
+        charted_texts: Texts of a call at other latencies.
+        rounds: Rounds with latency and under quotas.
+        cpu_rounds: Rounds without latency, which are short.
+        latencies: Seconds a request, of the chart and of the bars.
+        quota_seconds: What a call takes at the whole quota.
+        queries: Single queries of each way a round.
+    """
+
+    texts: int = 10_000
+    charted_texts: int = 5_000
+    rounds: int = 3
+    cpu_rounds: int = 5
+    latencies: tuple[float, ...] = (0.02, 0.05, LATENCY, 0.2, 0.4)
+    quota_seconds: float = 20.0
+    queries: int = 500
+
+
+FULL = Effort()
+QUICK = Effort(
+    texts=1_000,
+    charted_texts=1_000,
+    rounds=1,
+    cpu_rounds=1,
+    latencies=(0.02, LATENCY, 0.4),
+    quota_seconds=4.0,
+    queries=100,
+)
+
+
+@dataclass
+class Results:
+    """The rounds of each measure; empty for one that was not asked for.
+
+    Attributes:
+        effort: How much was done.
+        cpu: Calls without latency.
+        throughput: Calls by the seconds that a request takes.
+        quotas: Calls under quotas.
+        queries: Single queries.
+    """
+
+    effort: Effort
+    cpu: list[rounds.Round] = field(default_factory=list)
+    throughput: dict[float, list[rounds.Round]] = field(default_factory=dict)
+    quotas: dict[quotas.Case, list[quotas.Outcome]] = field(default_factory=dict)
+    queries: list[dict[str, queries.Latency]] = field(default_factory=list)
