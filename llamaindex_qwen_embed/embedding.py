@@ -9,6 +9,7 @@ from pydantic import field_validator
 
 from llamaindex_qwen_embed.fields import LlamaIndexFields
 from llamaindex_qwen_embed.hand_overs import aembed_slice, embed_slice, hand_overs
+from llamaindex_qwen_embed.listeners import somebody_listens
 from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding, node_text
 
 
@@ -69,7 +70,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
             RequestError: If the call failed as a whole, such as for a bad key.
         """
         self._session.check(texts)
-        with hand_overs() as gathered:
+        with hand_overs(heard=somebody_listens(self)) as gathered:
             rows = super().get_text_embedding_batch(texts, show_progress, **kwargs)
         return gathered.whole(texts, rows)
 
@@ -78,7 +79,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     ) -> list[list[float]]:
         """Embed texts that are to be found; see `get_text_embedding_batch`."""
         self._session.check(texts)
-        with hand_overs() as gathered:
+        with hand_overs(heard=somebody_listens(self)) as gathered:
             rows = await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
         return gathered.whole(texts, rows)
 

@@ -1,8 +1,10 @@
-"""What LlamaIndex's hand-overs would lose when one of them fails.
+"""What LlamaIndex's hand-overs would lose, in rows and in time.
 
 LlamaIndex gives a long list to an embedding in slices, and when one slice raises, it throws away
 the rows of all the others, which were paid for. So a slice that fails answers with stand-ins, and
 the error is raised when the rows of all slices are together.
+
+It also copies every row into an event. Where nobody reads events, rows have stand-ins too.
 """
 
 from __future__ import annotations
@@ -26,14 +28,26 @@ class _Failed(list[float]):
         self.error = error
 
 
+class _Held(list[float]):
+    """Stands in for a row that nobody reads on its way."""
+
+    def __init__(self, row: list[float]) -> None:
+        super().__init__()
+        self.row = row
+
+
 class HandOvers:
     """The slices of one call.
+
+    Args:
+        heard: Whether somebody reads the events in which LlamaIndex tells of rows.
 
     Attributes:
         ended: The error that ended the call for all slices, or `None`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, heard: bool) -> None:
+        self._heard = heard
         self.ended: RequestError | None = None
         self._tasks: set[asyncio.Task[Rows]] = set()
 
@@ -42,7 +56,7 @@ class HandOvers:
         if self.ended is not None:
             return [_Failed(self.ended) for _ in texts]
         try:
-            return embed()
+            return self._handed_over(embed())
         except (PartialFailureError, RequestError) as error:
             return self._stand_ins(texts, error)
 
@@ -51,13 +65,16 @@ class HandOvers:
         task = asyncio.ensure_future(embed)
         self._tasks.add(task)
         try:
-            return await task
+            return self._handed_over(await task)
         except (PartialFailureError, RequestError) as error:
             return self._stand_ins(texts, error)
         except asyncio.CancelledError:
             if self.ended is None:
                 raise
             return [_Failed(self.ended) for _ in texts]
+
+    def _handed_over(self, rows: Rows) -> Rows:
+        return rows if self._heard else [_Held(row) for row in rows]
 
     def _stand_ins(self, texts: Sequence[str], error: PartialFailureError | RequestError) -> Rows:
         arrived = error.result or [None] * len(texts)
@@ -73,6 +90,7 @@ class HandOvers:
 
     def whole(self, texts: Sequence[str], rows: Rows) -> Rows:
         """Return the rows of all slices, or raise with them what the slices failed for."""
+        rows = [row.row if isinstance(row, _Held) else row for row in rows]
         failures = [
             TextFailure.of(index, texts[index], row.error)
             for index, row in enumerate(rows)
@@ -91,9 +109,9 @@ _current: ContextVar[HandOvers | None] = ContextVar("hand_overs", default=None)
 
 
 @contextmanager
-def hand_overs() -> Iterator[HandOvers]:
-    """Gather what `embed_slice` and `aembed_slice` do within the block."""
-    gathered = HandOvers()
+def hand_overs(*, heard: bool) -> Iterator[HandOvers]:
+    """Gather what `embed_slice` and `aembed_slice` do within the block; see `HandOvers`."""
+    gathered = HandOvers(heard=heard)
     token = _current.set(gathered)
     try:
         yield gathered

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self
@@ -14,17 +14,22 @@ from typing_extensions import Self
 from qwen_embed.errors import ClosedError, InputError
 from qwen_embed.explain import SharedToken, shared_tokens
 from qwen_embed.models import find_model
-from qwen_embed.results import EmbeddingResult
+from qwen_embed.results import Embedded, EmbeddingResult
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from qwen_embed.hybrid import Pair
     from qwen_embed.limiter import Limits
     from qwen_embed.rows import Form
     from qwen_embed.session import Session
-    from qwen_embed.sparse import SparseVectors
+    from qwen_embed.sparse import SparseRow, SparseVectors
     from qwen_embed.wire import TextType
+
+    StreamedRow: TypeAlias = NDArray[np.float32] | SparseRow | tuple[NDArray[np.float32], SparseRow]
 
 
 class _Opening:
@@ -87,25 +92,25 @@ class EmbedderBase(EmbeddingSettings):
 
     def _rows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
         session = self._session
-        return session.embed(texts, text_type, session.LISTS)[0]
+        return session.embed(texts, text_type, session.LISTS).whole()
 
     async def _arows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
         session = self._session
-        return (await session.aembed(texts, text_type, session.LISTS))[0]
+        return (await session.aembed(texts, text_type, session.LISTS)).whole()
 
     def _both(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
         check_sparse(self.model)
         session = self._session
-        return session.embed(texts, text_type, session.LISTS_AND_SPARSE)[0]
+        return session.embed(texts, text_type, session.LISTS_AND_SPARSE).whole()
 
     async def _aboth(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
         check_sparse(self.model)
         session = self._session
-        return (await session.aembed(texts, text_type, session.LISTS_AND_SPARSE))[0]
+        return (await session.aembed(texts, text_type, session.LISTS_AND_SPARSE)).whole()
 
     @property
     def usage(self) -> Usage:
@@ -137,18 +142,18 @@ class EmbedderBase(EmbeddingSettings):
         """
         check_sparse(self.model)
         session = self._session
-        (query_row,), _ = session.embed([query], "query", session.SPARSE_WITH_TOKENS)
-        (document_row,), _ = session.embed([document], "document", session.SPARSE_WITH_TOKENS)
+        form = session.SPARSE_WITH_TOKENS
+        (query_row,) = session.embed([query], "query", form).whole()
+        (document_row,) = session.embed([document], "document", form).whole()
         return shared_tokens(query_row, document_row)
 
     async def aexplain_match(self, query: str, document: str) -> list[SharedToken]:
         """Say why a document matches a query; see `explain_match`."""
         check_sparse(self.model)
         session = self._session
-        (query_row,), _ = await session.aembed([query], "query", session.SPARSE_WITH_TOKENS)
-        (document_row,), _ = await session.aembed(
-            [document], "document", session.SPARSE_WITH_TOKENS
-        )
+        form = session.SPARSE_WITH_TOKENS
+        (query_row,) = (await session.aembed([query], "query", form)).whole()
+        (document_row,) = (await session.aembed([document], "document", form)).whole()
         return shared_tokens(query_row, document_row)
 
     def close(self) -> None:
@@ -221,11 +226,11 @@ class SparseBase(EmbedderBase):
 
     def _sparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
         session = self._session
-        return session.embed(texts, text_type, session.SPARSE)[0]
+        return session.embed(texts, text_type, session.SPARSE).whole()
 
     async def _asparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
         session = self._session
-        return (await session.aembed(texts, text_type, session.SPARSE))[0]
+        return (await session.aembed(texts, text_type, session.SPARSE)).whole()
 
 
 class QwenEmbedder(EmbedderBase):
@@ -297,10 +302,57 @@ class QwenEmbedder(EmbedderBase):
         """Embed one text that finds documents: a result of one row, shape `(1, dimension)`."""
         return await self.aembed_queries([text])
 
+    def embed_stream(self, texts: Iterable[str]) -> Iterator[StreamedRow]:
+        """Embed texts that are to be found as they come, and yield their rows in the same order.
+
+        Only so many texts are read ahead as twice those that can be in flight, so that a stream of
+        any length needs little memory.
+
+        Args:
+            texts: Any number of str, such as a generator's.
+
+        Yields:
+            One row a text: a float32 array of shape `(dimension,)`, a `SparseRow`, or both as a
+            tuple, as `output` says. The row of a text that failed is NaN, or has no entries.
+
+        Raises:
+            InputError: When a text is reached that cannot be embedded, after the rows of the blocks
+                of texts before it.
+            PartialFailureError: After the last row, if some texts failed; its `failures` name them.
+            RequestError: If the stream ended for all texts that follow, such as for a bad key.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenEmbedder(**options) as embedder:
+            ...         rows = embedder.embed_stream(f"line {n}" for n in range(5))
+            ...         [row.shape for row in rows]
+            [(1024,), (1024,), (1024,), (1024,), (1024,)]
+        """
+        return self._session.stream(self._form, _rows_of).run(texts)
+
+    def aembed_stream(
+        self, texts: Iterable[str] | AsyncIterable[str]
+    ) -> AsyncIterator[StreamedRow]:
+        """Embed texts that are to be found as they come; see `embed_stream`.
+
+        Args:
+            texts: Any number of str, such as an async generator's.
+        """
+        return self._session.stream(self._form, _rows_of).arun(texts)
+
     @property
     def _form(self) -> Form[EmbeddingResult]:
         return self._session.RESULTS[self.output]
 
-    def _with_usage(self, answered: tuple[EmbeddingResult, Usage]) -> EmbeddingResult:
-        result, usage = answered
-        return replace(result, usage=self._priced(usage))
+    def _with_usage(self, embedded: Embedded[EmbeddingResult]) -> EmbeddingResult:
+        return replace(embedded.whole(), usage=self._priced(embedded.usage))
+
+
+def _rows_of(result: EmbeddingResult) -> Iterator[StreamedRow]:
+    # Copies, since a row that somebody keeps would else keep its whole block.
+    dense = None if result.dense is None else (row.copy() for row in result.dense)
+    if dense is None:
+        return iter(result.sparse or ())
+    return dense if result.sparse is None else zip(dense, result.sparse, strict=True)

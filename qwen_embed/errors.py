@@ -225,7 +225,8 @@ class PartialFailureError(QwenEmbedError):
 
     Attributes:
         result: What succeeded, in the form that the call returns, one row a text in input order.
-            In lists the row of a failed text is `None`; in arrays it is filled with NaN.
+            In lists the row of a failed text is `None`; in arrays it is filled with NaN. `None`
+            where the rows had been given before, by a stream.
         failures: The texts that failed, by index, each with its error.
     """
 
@@ -244,10 +245,10 @@ class PartialFailureError(QwenEmbedError):
         first = failures[0]
         if count == 1:
             return first.error
+        others = "were given" if result is None else "are in `.result`"
         return cls(
-            f"{len(failures)} of {count} texts could not be embedded; `.failures` names them and "
-            f"`.result` has the rows of the others. The first is "
-            f"texts[{first.index}]: {first.error}",
+            f"{len(failures)} of {count} texts could not be embedded; `.failures` names them, and "
+            f"the rows of the others {others}. The first is texts[{first.index}]: {first.error}",
             result=result,
             failures=failures,
         )

@@ -141,10 +141,11 @@ class Pipeline:
             if batch is None:
                 self._limiter.give_back(permit)
                 return
-            tokens = sum(estimate_tokens(call.texts[index]) for index in batch)
+            texts = [call.texts[index] for index in batch]
+            tokens = sum(map(estimate_tokens, texts))
             self._limiter.expect(permit, tokens)
             try:
-                answer = await self._ask(call, batch, tokens, permit)
+                answer = await self._ask(call, texts, tokens, permit)
             except BatchSizeError as error:
                 self._learn_cap(error, len(batch))
                 queue.put_back(batch)
@@ -186,7 +187,7 @@ class Pipeline:
             raise error
 
     async def _ask(
-        self, call: Call, batch: Sequence[int], tokens: int, permit: Permit
+        self, call: Call, texts: Sequence[str], tokens: int, permit: Permit
     ) -> wire.Answer:
         """Send one request until it is answered or given up."""
         sent = failures = 0
@@ -194,11 +195,11 @@ class Pipeline:
             served_before = self._limiter.served
             outcome = Outcome("other")
             try:
-                body = wire.build_body([call.texts[index] for index in batch], call.parameters)
+                body = wire.build_body(texts, call.parameters)
                 call.usage.requests += 1
                 call.usage.retries += sent > 0
                 sent += 1
-                answer = self._read(call, await self.transport.post(wire.PATH, body), len(batch))
+                answer = self._read(call, await self.transport.post(wire.PATH, body), len(texts))
                 outcome = Outcome("served", answer.tokens)
                 self._served += 1
             except RequestError as error:
@@ -228,9 +229,12 @@ class Pipeline:
         try:
             if reply.status != 200:
                 raise wire.parse_refusal(reply.status, reply.headers, reply.body)
-            expected = call.parameters.dimension or self._dimension
             answer = wire.parse_answer(
-                reply.body, count=count, dimension=expected, output=call.parameters.output
+                reply.body,
+                count=count,
+                dimension=call.parameters.dimension or self._dimension,
+                output=call.parameters.output,
+                arrays=call.rows.arrays,
             )
         except ServiceError as error:
             error.hint = self._advise(error)

@@ -37,13 +37,16 @@ class Plan:
         return [given[index] for index in range(len(self.unique))]
 
 
-def plan_texts(texts: Iterable[str], *, empty_text: Literal["error", "zero"] = "error") -> Plan:
+def plan_texts(
+    texts: Iterable[str], *, empty_text: Literal["error", "zero"] = "error", first: int = 0
+) -> Plan:
     """Check all texts and drop duplicates, before anything is paid for.
 
     Args:
         texts: A list of str, or anything ordered that gives str.
         empty_text: Whether a blank text is an error or gets a row of zeros. The service refuses
             empty texts, and strips a lone space to one.
+        first: The place of the first text, where it is not 0: errors name texts by their place.
 
     Raises:
         InputError: If `texts` is no list, or any of them cannot be embedded; all are named.
@@ -53,7 +56,7 @@ def plan_texts(texts: Iterable[str], *, empty_text: Literal["error", "zero"] = "
         Plan(unique=['a', 'b'], sources=[0, 1, 0], count=3)
     """
     given = _as_list(texts)
-    blank = _check(given, blank_is_fault=empty_text == "error")
+    blank = _check(given, blank_is_fault=empty_text == "error", first=first)
     unique = dict.fromkeys(given)
     if len(unique) == len(given) and not blank:
         return Plan(unique=given, sources=None, count=len(given))
@@ -80,7 +83,7 @@ def _as_list(texts: Iterable[str]) -> list[str]:
     ]
 
 
-def _check(texts: list[str], *, blank_is_fault: bool) -> list[int]:
+def _check(texts: list[str], *, blank_is_fault: bool, first: int) -> list[int]:
     """Return the indices of blank texts, or raise for all texts at fault at once."""
     blank: list[int] = []
     faults: dict[str, list[int]] = {}
@@ -96,8 +99,9 @@ def _check(texts: list[str], *, blank_is_fault: bool) -> list[int]:
     if blank and blank_is_fault:
         faults["empty or blank; drop it, or set empty_text='zero' for a row of zeros"] = blank
     if faults:
+        faults = {fault: [first + index for index in at] for fault, at in faults.items()}
         raise InputError(
-            "Nothing was sent, because of "
+            f"Nothing{f' from texts[{first}] on' if first else ''} was sent, because of "
             + "; ".join(f"{_named(at)}: {fault}" for fault, at in faults.items())
             + ".",
             indices=sorted(index for at in faults.values() for index in at),
@@ -131,7 +135,7 @@ def estimate_tokens(text: str) -> int:
         >>> estimate_tokens("The wind rises; we must try to live.")
         12
     """
-    return -(-len(text.encode()) // 3)
+    return -(-(len(text) if text.isascii() else len(text.encode())) // 3)
 
 
 class RequestQueue:
@@ -164,16 +168,19 @@ class RequestQueue:
         """Return the indices of the next request's texts, at most `cap`, or `None` at the end."""
         if self._cut:
             return self._cut.popleft()
-        batch = list(self._next(cap))
+        if self._max_tokens is None:
+            uncut = self._uncut
+            batch = [uncut.popleft() for _ in range(min(cap, len(uncut)))]
+        else:
+            batch = list(self._next(cap, self._max_tokens))
         return batch or None
 
-    def _next(self, cap: int) -> Iterator[int]:
+    def _next(self, cap: int, max_tokens: int) -> Iterator[int]:
         tokens = 0
         for taken in range(min(cap, len(self._uncut))):
-            if self._max_tokens is not None:
-                tokens += estimate_tokens(self._texts[self._uncut[0]])
-                if taken and tokens > self._max_tokens:
-                    return
+            tokens += estimate_tokens(self._texts[self._uncut[0]])
+            if taken and tokens > max_tokens:
+                return
             yield self._uncut.popleft()
 
     def requests(self, cap: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from qwen_embed.errors import PartialFailureError, TextFailure
 from qwen_embed.usage import Usage
 
 if TYPE_CHECKING:
@@ -12,6 +14,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qwen_embed.sparse import SparseVectors
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Embedded(Generic[R]):
+    """What became of one call's texts.
+
+    Attributes:
+        rows: One row a text, in the order of the texts; those of failed texts are marked.
+        failures: The texts that failed.
+        count: How many texts there were.
+        usage: What the call used.
+    """
+
+    rows: R
+    failures: Sequence[TextFailure]
+    count: int
+    usage: Usage
+
+    def whole(self) -> R:
+        """Return the rows, or raise for the texts that failed."""
+        if self.failures:
+            raise PartialFailureError.of(self.failures, result=self.rows, count=self.count)
+        return self.rows
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qwen_embed.errors import InvalidResponseError
 from qwen_embed.planner import Plan
 from qwen_embed.results import EmbeddingResult
 from qwen_embed.sparse import NO_ENTRIES, SparseVectors
@@ -28,7 +29,13 @@ FloatLists = list[list[float]]
 
 
 class Rows(Protocol, Generic[Result_co]):
-    """Takes the rows of each answer, and gives them all at the end."""
+    """Takes the rows of each answer, and gives them all at the end.
+
+    Attributes:
+        arrays: Whether it takes dense rows as arrays rather than lists.
+    """
+
+    arrays: bool = False
 
     def put(self, indices: Sequence[int], answer: Answer) -> None:
         """Store the rows of the unique texts at `indices`."""
@@ -46,23 +53,32 @@ class Rows(Protocol, Generic[Result_co]):
 
 
 class ListRows(Rows[FloatLists]):
-    """Rows as lists of Python floats."""
+    """Rows as lists of Python floats.
+
+    They are put together at the end: the garbage collector walks through a list's every number
+    whenever it meets the list, and meets those that a list from before the call holds more often.
+    """
 
     def __init__(self, count: int, normalize: bool) -> None:
-        self._rows: list[list[float] | None] = [None] * count
+        self._count = count
+        self._answered: list[tuple[Sequence[int], Sequence[list[float]]]] = []
         self._normalize = normalize
 
     def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
-        for index, row in zip(indices, answer.dense, strict=True):
-            self._rows[index] = _unit(row) if self._normalize else row
+        rows = cast("Sequence[list[float]]", answer.dense)  # as `arrays` says
+        self._answered.append((indices, [_unit(row) for row in rows] if self._normalize else rows))
 
     def result(self, plan: Plan, dimension: int | None) -> FloatLists:  # noqa: D102 -- see Rows
-        rows = self._rows
+        unique: list[list[float] | None] = [None] * self._count
+        for indices, answered in self._answered:
+            for index, answered_row in zip(indices, answered, strict=True):
+                unique[index] = answered_row
+        rows = unique
         if plan.sources is not None:
             rows = []
-            used = [False] * len(self._rows)
+            used = [False] * len(unique)
             for source in plan.sources:
-                row = [0.0] * (dimension or 0) if source < 0 else self._rows[source]
+                row = [0.0] * (dimension or 0) if source < 0 else unique[source]
                 # A copy, so that changing one row of the result never changes another.
                 rows.append(row.copy() if row is not None and source >= 0 and used[source] else row)
                 if source >= 0:
@@ -73,22 +89,33 @@ class ListRows(Rows[FloatLists]):
 class ArrayRows(Rows[FloatArray]):
     """Rows as one float32 array of shape `(n, dimension)`."""
 
+    arrays = True
+
     def __init__(self, count: int, normalize: bool) -> None:
         self._count = count
         self._array: FloatArray | None = None
+        self._filled = np.zeros(count, dtype=np.bool_)
         self._normalize = normalize
 
     def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
         if self._array is None:
-            shape = (self._count, len(answer.dense[0]))
-            self._array = np.full(shape, np.nan, dtype=np.float32)
-        for index, row in zip(indices, answer.dense, strict=True):
-            self._array[index] = row
+            self._array = np.empty((self._count, len(answer.dense[0])), dtype=np.float32)
+        array = self._array
+        try:
+            with np.errstate(over="raise"):
+                for index, row in zip(indices, answer.dense, strict=True):
+                    array[index] = row
+        except FloatingPointError:
+            message = "The answer has a number that float32 cannot hold."
+            raise InvalidResponseError(message) from None
+        self._filled[indices] = True
 
     def result(self, plan: Plan, dimension: int | None) -> FloatArray:  # noqa: D102 -- see Rows
         array = self._array
         if array is None:
-            array = np.full((self._count, dimension or 0), np.nan, dtype=np.float32)
+            array = np.empty((self._count, dimension or 0), dtype=np.float32)
+        if not self._filled.all():
+            array[~self._filled] = np.nan
         if self._normalize:
             norms = np.linalg.norm(array, axis=1, keepdims=True)
             np.divide(array, norms, out=array, where=norms > 0)
@@ -135,6 +162,7 @@ class ResultRows(Rows[EmbeddingResult]):
     """What the core returns, still without its usage."""
 
     def __init__(self, count: int, normalize: bool, output: Output) -> None:
+        self.arrays = True
         self._dense = ArrayRows(count, normalize) if output != "sparse" else None
         self._sparse = SparseRows(count, normalize) if output != "dense" else None
 

@@ -57,7 +57,7 @@ class Runtime:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("A blocking call on qwen-embed's own event loop would never end.")
-        outcome = self._submit(coroutine)
+        outcome = self.submit(coroutine)
         try:
             return outcome.result()
         except BaseException:
@@ -66,9 +66,10 @@ class Runtime:
 
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine that runs on the loop; cancelling the wait cancels it."""
-        return await asyncio.wrap_future(self._submit(coroutine))
+        return await asyncio.wrap_future(self.submit(coroutine))
 
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine on the loop; cancelling what is returned cancels it."""
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def start() -> None:

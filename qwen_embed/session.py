@@ -9,7 +9,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -19,12 +19,13 @@ from qwen_embed import runtime
 from qwen_embed.account import Account, Quota
 from qwen_embed.advice import advise
 from qwen_embed.endpoints import is_service
-from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
+from qwen_embed.errors import RequestError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
 from qwen_embed.models import find_model
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
+from qwen_embed.results import Embedded
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import (
     LISTS,
@@ -37,11 +38,13 @@ from qwen_embed.rows import (
     Rows,
 )
 from qwen_embed.settings import EmbeddingSettings
+from qwen_embed.stream import BLOCKS_AHEAD, Stream
 from qwen_embed.transport import AiohttpTransport
 from qwen_embed.usage import Usage
 from qwen_embed.wire import Output, Parameters, TextType
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _DIGEST_KEY = secrets.token_bytes(16)
 
@@ -85,15 +88,36 @@ class Session:
         """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
         plan_texts(texts, empty_text=self._settings.empty_text)
 
-    def embed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> tuple[R, Usage]:
-        """Return rows in a form, and what the call used."""
+    def embed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used."""
         return runtime.current().run(self._call(texts, text_type, form))
 
-    async def aembed(
-        self, texts: Iterable[str], text_type: TextType, form: Form[R]
-    ) -> tuple[R, Usage]:
-        """Return rows in a form, and what the call used."""
+    async def aembed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used."""
         return await runtime.current().arun(self._call(texts, text_type, form))
+
+    def stream(self, form: Form[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
+        """Return a stream of documents that is embedded in blocks.
+
+        Args:
+            form: The form of a block.
+            rows: Returns a block's rows one by one.
+        """
+        settings = self._settings
+        cap = settings.batch_size or find_model(settings.model).texts_per_request
+
+        def open_bar() -> tqdm[Any]:
+            return tqdm(unit="text", desc=settings.model)
+
+        return Stream(
+            submit=lambda texts, first: runtime.current().submit(
+                self._call(texts, "document", form, first=first)
+            ),
+            rows=rows,
+            # All blocks together hold twice the texts that can be in flight.
+            block_size=cap * -(-2 * settings.max_concurrency // BLOCKS_AHEAD),
+            open_bar=open_bar if settings.show_progress_bar else None,
+        )
 
     @property
     def limits(self) -> Limits:
@@ -121,13 +145,17 @@ class Session:
             await self._pipeline.transport.aclose()
 
     def _call(
-        self, texts: Iterable[str], text_type: TextType, form: Form[R]
-    ) -> Coroutine[Any, Any, tuple[R, Usage]]:
-        """Check the texts here and now; return what embeds them on the background loop."""
-        plan = plan_texts(texts, empty_text=self._settings.empty_text)
+        self, texts: Iterable[str], text_type: TextType, form: Form[R], first: int | None = None
+    ) -> Coroutine[Any, Any, Embedded[R]]:
+        """Check the texts here and now; return what embeds them on the background loop.
+
+        Where they are part of a stream, `first` is the place of the first of them.
+        """
+        plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
         rows = form.rows(len(plan.unique), self._settings.normalize)
         if self.pair is None or form.half is None:
-            return self._embed(plan, rows, self._request(plan, text_type, form.output, rows))
+            call = self._request(plan, text_type, form.output, rows)
+            return self._embed(plan, rows, call, first=first)
         missing = self.pair.take(form.half, text_type, plan, rows, nodes=form.nodes)
         return self._embed_half(self.pair, plan, missing, text_type, form.half, rows)
 
@@ -146,7 +174,7 @@ class Session:
         text_type: TextType,
         half: Half,
         rows: Rows[R],
-    ) -> tuple[R, Usage]:
+    ) -> Embedded[R]:
         """Ask for both halves of what is missing, and leave the one that was not asked for."""
         both = RowsAndHalf(rows, OTHER[half])
         call = self._request(plan, text_type, "dense&sparse", both)
@@ -156,10 +184,12 @@ class Session:
         finally:
             pair.leave(OTHER[half], text_type, plan, both.packed)
 
-    async def _embed(self, plan: Plan, rows: Rows[R], call: Call) -> tuple[R, Usage]:
+    async def _embed(
+        self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
+    ) -> Embedded[R]:
         bar: tqdm[Any] | None = None
         sent = len(plan.unique if call.indices is None else call.indices)
-        if self._settings.show_progress_bar and sent > 1:
+        if self._settings.show_progress_bar and sent > 1 and first is None:
             bar = tqdm(total=sent, unit="text", desc=self._settings.model)
             call.progress = bar.update
         try:
@@ -172,11 +202,8 @@ class Session:
                 bar.close()
             call.usage.texts = _answered(plan, call)
             self.usage.add(call.usage)
-        result = rows.result(plan, self._width)
-        if call.failures:
-            failures = _failures(plan, call.failures)
-            raise PartialFailureError.of(failures, result=result, count=plan.count)
-        return result, call.usage
+        failures = _failures(plan, call.failures, first or 0) if call.failures else ()
+        return Embedded(rows.result(plan, self._width), failures, plan.count, call.usage)
 
     def _pipeline_here(self) -> Pipeline:
         """Return the pipeline on the running loop, made anew where the process was forked."""
@@ -197,6 +224,7 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
             api_key=api_key,
             workspace=settings.workspace,
             timeout=settings.timeout,
+            gzip=settings.gzip,
             connections=settings.max_concurrency,
         ),
         limiter=limiter,
@@ -254,10 +282,10 @@ def _answered(plan: Plan, call: Call) -> int:
     return sum(counts[index] for index in sent if index not in call.failures)
 
 
-def _failures(plan: Plan, failures: dict[int, RequestError]) -> list[TextFailure]:
+def _failures(plan: Plan, failures: dict[int, RequestError], first: int) -> list[TextFailure]:
     sources = range(plan.count) if plan.sources is None else plan.sources
     return [
-        TextFailure.of(index, plan.unique[source], failures[source])
+        TextFailure.of(first + index, plan.unique[source], failures[source])
         for index, source in enumerate(sources)
         if source in failures
     ]

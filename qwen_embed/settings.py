@@ -112,6 +112,10 @@ class EmbeddingSettings(BaseModel):
     timeout: float = Field(default=60.0, gt=0, exclude=True)
     """Seconds for one request, from its sending to its last byte."""
 
+    gzip: bool = Field(default=False, exclude=True)
+    """Ask for compressed answers. They are less than half as large, and take more time to unpack
+    than to read: worth it on lines slower than some 50 Mbit/s."""
+
     max_retries: int = Field(default=6, ge=0, exclude=True)
     """How often one request is repeated for what can heal: 408, 5xx and network faults. A 429 is
     repeated as long as the account serves anything, and for 15 seconds times this number while it

@@ -16,6 +16,8 @@ from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeou
 from qwen_embed.version import __version__
 
 _KEEP_ALIVE_SECONDS = 60.0
+_READ_BUFFER = 1 << 20
+"""Bytes. An answer is some 220 KB, and reading should not pause within one."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -51,16 +53,25 @@ class AiohttpTransport(Transport):
         api_key: The key; it goes into one header and nowhere else.
         workspace: The workspace's id, or `None`.
         timeout: Seconds for one request, from its sending to its last byte.
+        gzip: Whether answers may come compressed.
         connections: The most open connections; all are kept alive.
     """
 
     def __init__(
-        self, root: str, *, api_key: str, workspace: str | None, timeout: float, connections: int
+        self,
+        root: str,
+        *,
+        api_key: str,
+        workspace: str | None,
+        timeout: float,
+        gzip: bool,
+        connections: int,
     ) -> None:
         self._root = root
         self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
+            "Accept-Encoding": "gzip" if gzip else "identity",
             "User-Agent": f"qwen-embed/{__version__}",
         }
         if workspace:
@@ -93,6 +104,7 @@ class AiohttpTransport(Transport):
                     limit=self._connections, keepalive_timeout=_KEEP_ALIVE_SECONDS
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_BUFFER,
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )

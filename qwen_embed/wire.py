@@ -14,6 +14,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from qwen_embed.errors import (
     AccessError,
@@ -30,8 +33,14 @@ from qwen_embed.errors import (
 )
 from qwen_embed.sparse import MAX_INDEX, SparseRow, merge_entries
 
+try:
+    import simdjson
+except ImportError:  # no wheel for this Python
+    simdjson = None  # type: ignore[assignment]
+
 TextType = Literal["document", "query"]
 Output = Literal["dense", "sparse", "dense&sparse"]
+DenseRow = list[float] | NDArray[np.float64]
 
 PATH = "/services/embeddings/text-embedding/text-embedding"
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -63,13 +72,13 @@ class Answer:
 
     Attributes:
         dense: One row of floats a text, in the order of the request's texts; empty where none were
-            asked for.
+            asked for. Lists, or arrays where those were asked for and could be read.
         sparse: One sparse row a text, likewise.
         tokens: The tokens that were billed.
         request_id: The service's name for the request, or `None`.
     """
 
-    dense: list[list[float]]
+    dense: Sequence[DenseRow]
     tokens: int
     request_id: str | None
     sparse: list[SparseRow] = field(default_factory=list)
@@ -108,7 +117,7 @@ class _Entry(msgspec.Struct):
 
 class _Row(msgspec.Struct):
     text_index: int
-    embedding: list[float] = []
+    embedding: list[float] = []  # or an array, where `_read_arrays` made it
     sparse_embedding: list[_Entry] | None = None
 
 
@@ -138,30 +147,36 @@ _REFUSAL = msgspec.json.Decoder(_Refusal)
 
 
 def parse_answer(
-    body: bytes, *, count: int, dimension: int | None, output: Output = "dense"
+    body: bytes,
+    *,
+    count: int,
+    dimension: int | None,
+    output: Output = "dense",
+    arrays: bool = False,
 ) -> Answer:
     """Return the rows of a 200 answer, in the order of the request's texts.
 
-    The decoder takes nothing but finite numbers for a vector's values, whole numbers included, and
-    makes floats of them. Where a sparse row repeats an index, the largest value counts.
+    A vector's values are finite numbers and nothing else; whole numbers become floats. Where a
+    sparse row repeats an index, the largest value counts.
 
     Args:
         body: The answer's body.
         count: How many texts the request had.
         dimension: The length that every row must have, or `None` where any will do that all share.
         output: Which vectors were asked for.
+        arrays: Whether dense rows may be arrays, which are read without a float object for each
+            value.
 
     Raises:
         InvalidResponseError: If the answer is not one whole row for each text.
         MalformedResponseError: If the body is not whole JSON.
         ServiceError: If the body is a refusal all the same: the service may send one with 200.
     """
-    try:
-        success = _SUCCESS.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidResponseError(f"The answer is not of the promised form: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedResponseError(f"The answer is not whole JSON: {error}.") from None
+    success = None
+    if output == "dense":
+        success = _read_arrays(body) if arrays and simdjson is not None else _read_lists(body)
+    if success is None or success.code:
+        success = _read_checked(body)
     if success.code:
         raise parse_refusal(200, {}, body)
     if success.output is None:
@@ -175,6 +190,68 @@ def parse_answer(
     )
 
 
+def _read_checked(body: bytes) -> _Success:
+    """Return an answer of which every value was checked, or raise for what is wrong with it."""
+    try:
+        return _SUCCESS.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidResponseError(f"The answer is not of the promised form: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedResponseError(f"The answer is not whole JSON: {error}.") from None
+
+
+def _read_lists(body: bytes) -> _Success | None:
+    """Return an answer whose rows are certainly lists of floats, or `None` where that is not sure.
+
+    It takes two thirds of the time of `_read_checked`. A value is certainly a float if a sum takes
+    it and it is printed with a point.
+    """
+    try:
+        answer = orjson.loads(body)
+        rows = [_Row(row["text_index"], row["embedding"]) for row in answer["output"]["embeddings"]]
+        for row in rows:
+            sum(row.embedding)
+        success = _with_rows(answer, rows)
+    except (ValueError, TypeError, LookupError):
+        return None
+    first, last = body.find(b"["), body.rfind(b"]")
+    points = np.count_nonzero(np.frombuffer(body, np.uint8)[first:last] == ord("."))
+    certain = points == sum(len(row.embedding) for row in rows)
+    return success if certain and all(type(row.embedding) is list for row in rows) else None
+
+
+def _read_arrays(body: bytes) -> _Success | None:
+    """Return an answer whose rows are arrays of float64, or `None` where it is not as promised."""
+    try:
+        answer: Any = simdjson.Parser().parse(body)
+        rows = [
+            _Row(row["text_index"], _array(row["embedding"].as_buffer(of_type="d")))
+            for row in answer["output"]["embeddings"]
+        ]
+        usage = answer.get("usage")
+        rest = {"request_id": answer.get("request_id"), "code": answer.get("code")}
+        if usage is not None:
+            rest["usage"] = usage.as_dict()
+        success = _with_rows(rest, rows)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    # A list within a row would be read as if its values were the row's.
+    return success if body.count(b"[") == len(rows) + 1 else None
+
+
+def _array(doubles: Any) -> Any:
+    return np.frombuffer(doubles)
+
+
+def _with_rows(answer: Mapping[str, Any], rows: list[_Row]) -> _Success:
+    """Return an answer with rows that were read apart; all else is checked here."""
+    success = msgspec.convert({**answer, "output": None}, _Success)
+    success.output = _Output(rows)
+    if any(type(row.text_index) is not int for row in rows):
+        raise TypeError("text_index")
+    return success
+
+
 def _in_order(answered: list[_Row], count: int) -> list[_Row]:
     if len(answered) != count:
         raise InvalidResponseError(f"The answer has {len(answered)} rows for {count} texts.")
@@ -185,7 +262,7 @@ def _in_order(answered: list[_Row], count: int) -> list[_Row]:
         raise InvalidResponseError(f"The answer has no row for text_index {error}.") from None
 
 
-def _dense(rows: list[_Row], dimension: int | None) -> list[list[float]]:
+def _dense(rows: list[_Row], dimension: int | None) -> list[DenseRow]:
     due = dimension or len(rows[0].embedding)
     for row in rows:
         if len(row.embedding) != due or not due:

@@ -190,3 +190,46 @@ def test_usage_adds_up_over_calls(face, service):
     assert usage.tokens == 3
     assert usage.cost == pytest.approx(3 * 0.5 / 1_000_000)
     assert usage.price.currency == "CNY"
+
+
+def test_a_told_quota_is_kept_without_a_refusal(face, service):
+    service.set_quota(requests_per_minute=1800)
+    embeddings = face(service, requests_per_minute=1800)
+
+    face.documents(embeddings, [f"text {n}" for n in range(450)])
+
+    statuses = Counter(request.status for request in service.requests)
+    assert statuses == {200: 45}
+
+
+def test_an_unknown_quota_loses_nothing_and_shows_in_limits(face, service):
+    service.set_quota(requests_per_minute=1200)
+    service.latency = 0.02
+    embeddings = face(service)
+
+    rows = face.documents(embeddings, [f"text {n}" for n in range(600)])
+
+    assert len(rows) == 600
+    statuses = Counter(request.status for request in service.requests)
+    assert statuses[200] == 60
+    assert 0 < statuses[429] <= 20
+    assert 300 < embeddings.limits.requests_per_minute < 3600
+    again = face(service)
+    assert again.limits == embeddings.limits
+
+
+def test_a_token_quota_that_was_told_is_kept(face, service):
+    texts = [f"passage {n} " + "word " * 200 for n in range(100)]
+    service.set_quota(tokens_per_minute=60 * 20_000)
+    embeddings = face(service, tokens_per_minute=60 * 20_000)
+
+    face.documents(embeddings, texts)
+
+    assert {request.status for request in service.requests} == {200}
+
+
+@pytest.mark.parametrize(("gzip", "asked"), [(False, "identity"), (True, "gzip")])
+def test_compressed_answers_are_asked_for_only_when_told(face, service, gzip, asked):
+    face.query(face(service, gzip=gzip), "a")
+
+    assert service.requests[0].headers["Accept-Encoding"] == asked

@@ -7,6 +7,7 @@ from faces import API_KEY
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
 from langchain_core.documents import Document
+from langchain_core.rate_limiters import BaseRateLimiter, InMemoryRateLimiter
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_qdrant import QdrantVectorStore
 
@@ -71,3 +72,37 @@ def test_importing_the_package_loads_nothing_until_a_name_is_asked_for():
     assert dir(langchain_qwen_embed) == ["QwenEmbeddings", "QwenSparseEmbeddings"]
     with pytest.raises(AttributeError, match="Qwen3"):
         _ = langchain_qwen_embed.Qwen3
+
+
+class Counting(BaseRateLimiter):
+    def __init__(self):
+        self.acquired = 0
+
+    def acquire(self, *, blocking=True):
+        raise AssertionError("a blocking limiter would stop the requests of all objects")
+
+    async def aacquire(self, *, blocking=True):
+        assert blocking
+        self.acquired += 1
+        return True
+
+
+def test_a_rate_limiter_is_acquired_once_a_request(service):
+    limiter = Counting()
+    embeddings = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, rate_limiter=limiter)
+    service.fail_next(1, status=500)
+
+    embeddings.embed_documents([f"text {n}" for n in range(35)])
+    embeddings.sparse().embed_query("who?")
+
+    assert limiter.acquired == len(service.requests) == 4 + 1 + 1
+
+
+def test_a_rate_limiter_of_langchain_paces_requests(service):
+    limiter = InMemoryRateLimiter(requests_per_second=20, check_every_n_seconds=0.01)
+    embeddings = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, rate_limiter=limiter)
+
+    embeddings.embed_documents([f"text {n}" for n in range(50)])
+
+    started = [request.started_at for request in service.requests]
+    assert started[-1] - started[0] >= 0.15

@@ -9,8 +9,12 @@ import pytest
 from faces import API_KEY
 from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent
+from llama_index.core.rate_limiter import BaseRateLimiter
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
+from llama_index_instrumentation import get_dispatcher
 from pydantic import ValidationError
 
 from llamaindex_qwen_embed import QwenEmbedding
@@ -18,6 +22,12 @@ from qwen_embed import AccessError, AuthenticationError, InputError, PartialFail
 from qwen_embed.wire import parse_answer
 
 TEXTS = [f"text {n}" for n in range(95)]
+
+
+BATCHES = [
+    lambda embedding, texts: embedding.get_text_embedding_batch(texts),
+    lambda embedding, texts: asyncio.run(embedding.aget_text_embedding_batch(texts)),
+]
 
 
 def make(service, **options):
@@ -256,3 +266,62 @@ async def test_cancelling_a_batch_cancels_its_hand_overs(service):
     sent = len(service.requests)
     await asyncio.sleep(0.1)
     assert len(service.requests) == sent < 10
+
+
+class Listener(BaseEventHandler):
+    rows: list
+
+    def handle(self, event, **kwargs):
+        if isinstance(event, EmbeddingEndEvent):
+            self.rows.extend(event.embeddings)
+
+
+@pytest.mark.parametrize("call", BATCHES)
+def test_who_listens_to_events_hears_the_rows(service, call):
+    listener = Listener(rows=[])
+    dispatcher = get_dispatcher()
+    dispatcher.add_event_handler(listener)
+    try:
+        rows = call(make(service, embed_batch_size=3), TEXTS)
+    finally:
+        dispatcher.event_handlers.remove(listener)
+
+    assert listener.rows == rows
+    assert len(rows[0]) == 1024
+
+
+class Counting(BaseRateLimiter):
+    def __init__(self):
+        self.acquired = []
+
+    def acquire(self, num_tokens=0):
+        raise AssertionError("a blocking limiter would stop the requests of all objects")
+
+    async def async_acquire(self, num_tokens=0):
+        self.acquired.append(num_tokens)
+
+
+@pytest.mark.parametrize("call", BATCHES)
+def test_a_rate_limiter_is_acquired_once_a_request_with_its_tokens(service, call):
+    limiter = Counting()
+    made = make(service, rate_limiter=limiter, embed_batch_size=15)
+
+    call(made, [f"text {n}" for n in range(30)])
+    made.get_query_embedding("who?")
+
+    assert len(limiter.acquired) == len(service.requests) == 5
+    assert all(tokens > 0 for tokens in limiter.acquired)
+
+
+def test_a_pair_shares_the_rate_limiter(service):
+    limiter = Counting()
+    sparse = make(service, rate_limiter=limiter).sparse()
+
+    sparse.get_query_embedding("who?")
+
+    assert len(limiter.acquired) == 1
+
+
+def test_a_rate_limiter_of_another_kind_is_refused(service):
+    with pytest.raises(ValidationError, match="BaseRateLimiter"):
+        make(service, rate_limiter=object())

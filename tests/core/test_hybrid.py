@@ -10,6 +10,7 @@ from faces import API_KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_embed.errors import PartialFailureError
 from qwen_embed.hybrid import HandOff, Pair, key_of
 from qwen_embed.planner import plan_texts
 from qwen_embed.rows import LISTS, SPARSE, SPARSE_OF_NODES
@@ -141,7 +142,8 @@ def test_the_second_side_costs_nothing_whichever_it_is(service, session, first, 
 
     session.embed(texts, role, first)
     sent = len(service.requests)
-    rows, usage = session.embed(texts, role, second)
+    embedded = session.embed(texts, role, second)
+    rows, usage = embedded.rows, embedded.usage
 
     assert (sent, len(service.requests), usage.requests) == (3, 3, 0)
     assert len(rows) == 25
@@ -154,10 +156,10 @@ def test_a_row_that_waited_is_the_row_that_would_have_been_sent(service, session
     session.embed(texts, "document", LISTS)
     session.embed(texts, "query", SPARSE)
 
-    assert session.embed(texts, "document", SPARSE)[0].rows() == (
-        alone.embed(texts, "document", SPARSE)[0].rows()
+    assert session.embed(texts, "document", SPARSE).rows.rows() == (
+        alone.embed(texts, "document", SPARSE).rows.rows()
     )
-    assert session.embed(texts, "query", LISTS)[0] == alone.embed(texts, "query", LISTS)[0]
+    assert session.embed(texts, "query", LISTS).rows == alone.embed(texts, "query", LISTS).rows
     alone.close()
 
 
@@ -197,7 +199,7 @@ def test_a_node_is_found_by_its_text_without_metadata_only_where_nodes_are_asked
 
     session.embed(["The Cat grinned."], "document", SPARSE)
     assert len(service.requests) == 1
-    [row], _ = session.embed(["The Cat grinned."], "document", SPARSE_OF_NODES)
+    [row] = session.embed(["The Cat grinned."], "document", SPARSE_OF_NODES).rows
     assert len(service.requests) == 1
     assert "alice" not in row.tokens  # tokens are not kept; the entries are those with metadata
     assert len(row.indices) > 4
@@ -206,8 +208,8 @@ def test_a_node_is_found_by_its_text_without_metadata_only_where_nodes_are_asked
 def test_halves_of_a_call_that_failed_in_part_are_not_lost(service, session):
     texts = ["fine", "word " * 10_000, "also fine"]
 
-    with pytest.raises(Exception, match="1 of 3 texts"):
-        session.embed(texts, "document", LISTS)
+    with pytest.raises(PartialFailureError, match="1 of 3 texts"):
+        session.embed(texts, "document", LISTS).whole()
     service.clear()
     session.embed(["fine", "also fine"], "document", SPARSE)
 

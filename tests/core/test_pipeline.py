@@ -18,6 +18,7 @@ from qwen_embed.errors import (
 )
 from qwen_embed.limiter import AccountLimiter, Gate
 from qwen_embed.pipeline import Call, Pipeline
+from qwen_embed.planner import Plan
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import ListRows
 from qwen_embed.transport import Reply
@@ -100,7 +101,8 @@ def call(texts):
 
 
 def rows(call):
-    return [row and row[0] for row in call.rows._rows]
+    gathered = call.rows.result(Plan(call.texts, None, len(call.texts)), None)
+    return [row and row[0] for row in gathered]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qwen_embed.errors import InvalidResponseError
 from qwen_embed.planner import plan_texts
 from qwen_embed.rows import ArrayRows, ListRows, SparseRows
 from qwen_embed.sparse import SparseRow
@@ -93,3 +94,10 @@ def test_sparse_rows_of_duplicates_blanks_and_failures():
 
     assert result.rows() == [{2: 1.0, 7: 0.5}, {}, {}, {2: 1.0, 7: 0.5}, {}]
     assert result.tokens == ("the", "wind", "the", "wind")
+
+
+def test_a_number_that_float32_cannot_hold_is_no_row():
+    rows = ArrayRows(1, False)
+
+    with pytest.raises(InvalidResponseError, match="float32"):
+        rows.put([0], Answer(dense=[[1.0, 1e39]], tokens=1, request_id=None))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from qwen_embed import wire
 from qwen_embed.errors import (
     AccessError,
     AuthenticationError,
@@ -20,7 +24,26 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
-from qwen_embed.wire import Answer, Parameters, build_body, parse_answer, parse_refusal
+from qwen_embed.wire import Answer, Parameters, build_body, parse_refusal
+
+
+@pytest.fixture(params=["lists", "arrays", "arrays without simdjson"], autouse=True)
+def form(request, monkeypatch):
+    """Read every answer in each of the ways there are."""
+    if request.param == "arrays without simdjson":
+        monkeypatch.setattr(wire, "simdjson", None)
+    return request.param
+
+
+@pytest.fixture
+def parse_answer(form):
+    def parse(body, **expected):
+        read = wire.parse_answer(body, arrays=form != "lists", **expected)
+        rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
+        return replace(read, dense=rows)
+
+    return parse
+
 
 QUERY = Parameters("text-embedding-v4", "query", dimension=64, instruct="Find it")
 
@@ -46,7 +69,7 @@ def test_a_query_carries_dimension_and_instruct():
     }
 
 
-def test_rows_are_put_in_the_order_of_text_index():
+def test_rows_are_put_in_the_order_of_text_index(parse_answer):
     body = answer(
         (1, [3.0, 4.0]), (0, [1.0, 2.0]), usage={"total_tokens": 27}, request_id="1ba94ac8"
     )
@@ -56,7 +79,7 @@ def test_rows_are_put_in_the_order_of_text_index():
     )
 
 
-def test_values_are_floats_even_where_the_service_prints_whole_numbers():
+def test_values_are_floats_even_where_the_service_prints_whole_numbers(parse_answer):
     [row] = parse_answer(answer((0, [0, 1, -2])), count=1, dimension=3).dense
 
     assert [type(value) for value in row] == [float] * 3
@@ -66,7 +89,7 @@ def test_values_are_floats_even_where_the_service_prints_whole_numbers():
     "printed",
     ["-0.006929283495992422", "1.0483", "1e-7", "-3.4028235E+38", "0.1", "5e-324", "-0.0"],
 )
-def test_values_are_read_exactly(printed):
+def test_values_are_read_exactly(printed, parse_answer):
     body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[%s]}]}}' % printed.encode()
 
     assert repr(parse_answer(body, count=1, dimension=1).dense[0][0]) == repr(float(printed))
@@ -86,6 +109,10 @@ def test_values_are_read_exactly(printed):
         answer((0, [1.0]), (1, ["1.0"])),
         answer((0, [1.0]), (1, [True])),
         answer((0, [1.0]), (1, None)),
+        answer((0, [1.0]), (1, [[1.0]])),
+        answer((0, [1.0]), (1, [{"x": 1.0}])),
+        answer((0, [1.0]), (1, {"0": 1.0})),
+        answer((0, [1.0]), (1, "[1.0]")),
         answer((0, [1.0]), ("1", [1.0])),
         answer((0, [1.0]), (1, [1.0])).replace(b"1.0", b"1e999"),
         b'{"output":{"embeddings":[{"embedding":[1.0]},{"embedding":[1.0]}]}}',
@@ -96,7 +123,7 @@ def test_values_are_read_exactly(printed):
         b'"text"',
     ],
 )
-def test_an_answer_that_lies_is_never_believed(body):
+def test_an_answer_that_lies_is_never_believed(body, parse_answer):
     with pytest.raises(InvalidResponseError) as caught:
         parse_answer(body, count=2, dimension=1)
     assert not isinstance(caught.value, MalformedResponseError)
@@ -113,17 +140,40 @@ def test_an_answer_that_lies_is_never_believed(body):
         answer((0, [1.5])).replace(b"1.5", b"Infinity"),
     ],
 )
-def test_an_answer_that_is_not_whole_json_is_told_apart(body):
+def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_answer):
     with pytest.raises(MalformedResponseError):
         parse_answer(body, count=1, dimension=1)
 
 
-def test_a_dimension_that_was_not_asked_for_is_refused():
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.floats(width=32, allow_nan=False, allow_infinity=False),
+            st.integers(-(2**53), 2**53),
+            st.decimals(-1, 1, places=6).map(float),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_numbers_are_read_alike_in_every_form(values):
+    body = answer((0, values))
+
+    lists = wire.parse_answer(body, count=1, dimension=None).dense[0]
+    arrays = wire.parse_answer(body, count=1, dimension=None, arrays=True).dense[0]
+
+    assert [(type(value), value) for value in lists] == [(float, float(each)) for each in values]
+    assert list(arrays) == lists
+
+
+def test_a_dimension_that_was_not_asked_for_is_refused(parse_answer):
     with pytest.raises(InvalidResponseError, match="2 numbers where 3 are due"):
         parse_answer(answer((0, [1.0, 2.0])), count=1, dimension=3)
 
 
-def test_a_refusal_sent_with_200_is_a_refusal():
+def test_a_refusal_sent_with_200_is_a_refusal(parse_answer):
     body = b'{"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "r"}'
 
     with pytest.raises(AuthenticationError) as caught:
