@@ -35,7 +35,7 @@ class ChromaSparse(SparseEmbeddingFunction):  # type: ignore[misc]  # comes with
 
     def get_config(self) -> dict[str, Any]:
         """Return the options that a collection saves."""
-        return {"model": self._sparse.model, "instruct": self._sparse.instruct}
+        return self._sparse.model_dump(include={"model", "instruct", "long_text"})
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ChromaSparse:

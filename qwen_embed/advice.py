@@ -23,7 +23,7 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (AccessError, "The account may not use {model} at {root}: check its rights and bills there."),
     (ModelNotFoundError, "{root} (region {region}) does not offer {model!r} to this account."),
     (ModerationError, "Leave the text out, or rephrase it."),
-    (TextRefusedError, "If the text is too long, split it into smaller chunks."),
+    (TextRefusedError, "If the text is too long, split it into smaller chunks, or set long_text."),
     (RateLimitError, "Lower max_concurrency, or ask for a larger quota."),
 )
 _WRONG_PATH = "Asked {root}: is that the root of the native protocol, which ends in /api/v1?"

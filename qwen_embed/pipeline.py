@@ -44,6 +44,8 @@ class Call:
         usage: What was used.
         failures: The texts that failed, by their place in `texts`.
         progress: Told how many more texts are done.
+        instead: Asked, when the text at a place is refused alone, for the places of what is to be
+            sent in its stead, which it adds to `texts`; none where the text has failed.
         ended: What ended it before all texts were sent, or `None`.
         waiting: How many of its requests wait to be cut and sent.
     """
@@ -53,6 +55,7 @@ class Call:
     rows: Rows[Any]
     indices: Sequence[int] | None = None
     progress: Callable[[int], object] = lambda _: None
+    instead: Callable[[int], list[int]] = lambda _: []
     usage: Usage = field(default_factory=Usage)
     failures: dict[int, RequestError] = field(default_factory=dict)
     ended: RequestError | None = None
@@ -180,9 +183,14 @@ class Pipeline:
         if error.scope == "texts" and len(batch) > 1:
             queue.halve(batch)
             return
+        blames_texts = error.scope == "texts" and not isinstance(error, ModerationError)
+        instead = call.instead(batch[0]) if blames_texts else []
+        if instead:
+            queue.send_first(instead)
+            call.progress(len(batch) - len(instead))
+            return
         call.failures.update(dict.fromkeys(batch, error))
         call.progress(len(batch))
-        blames_texts = error.scope == "texts" and not isinstance(error, ModerationError)
         if blames_texts and not self._served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 

@@ -196,6 +196,10 @@ class RequestQueue:
         middle = len(batch) // 2
         self._cut.extendleft((list(batch[middle:]), list(batch[:middle])))
 
+    def send_first(self, batch: Sequence[int]) -> None:
+        """Send a request before all others, with no texts but these."""
+        self._cut.appendleft(list(batch))
+
     def clear(self) -> None:
         """Send nothing more."""
         self._uncut.clear()

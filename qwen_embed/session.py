@@ -22,6 +22,7 @@ from qwen_embed.endpoints import is_service
 from qwen_embed.errors import RequestError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.long_texts import Cutter, Parts
 from qwen_embed.models import find_model
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
@@ -76,6 +77,7 @@ class Session:
         self._settings = EmbeddingSettings.model_construct(
             **{name: getattr(settings, name) for name in EmbeddingSettings.model_fields}
         )
+        self._cutter = Cutter.of(settings.long_text, find_model(settings.model).tokens_per_text)
         self._width = settings.dimension or find_model(settings.model).default_dimension
         self._runtime: runtime.Runtime | None = None
         self._pipeline: Pipeline | None = None
@@ -188,22 +190,38 @@ class Session:
         self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
     ) -> Embedded[R]:
         bar: tqdm[Any] | None = None
-        sent = len(plan.unique if call.indices is None else call.indices)
-        if self._settings.show_progress_bar and sent > 1 and first is None:
-            bar = tqdm(total=sent, unit="text", desc=self._settings.model)
-            call.progress = bar.update
+        parts = await self._parts(call)
+        sent = call if parts is None else parts.call_for(call)
+        count = len(sent.texts if sent.indices is None else sent.indices)
+        if self._settings.show_progress_bar and count > 1 and first is None:
+            bar = tqdm(total=count, unit="text", desc=self._settings.model)
+            sent.progress = bar.update
         try:
-            await self._pipeline_here().embed(call)
+            await self._pipeline_here().embed(sent)
         except RequestError as error:
             error.result = rows.result(plan, self._width) if plan.count > 1 else None
             raise
         finally:
             if bar is not None:
                 bar.close()
+            if parts is not None:
+                call.failures = parts.failures(sent.failures)
             call.usage.texts = _answered(plan, call)
             self.usage.add(call.usage)
         failures = _failures(plan, call.failures, first or 0) if call.failures else ()
         return Embedded(rows.result(plan, self._width), failures, plan.count, call.usage)
+
+    async def _parts(self, call: Call) -> Parts | None:
+        """Return what is sent where one of the call's texts may be too long, else `None`."""
+        cutter = self._cutter
+        if cutter is None:
+            return None
+        indices = range(len(call.texts)) if call.indices is None else call.indices
+        texts = {index: call.texts[index] for index in indices}
+        if not any(map(cutter.may_cut, texts.values())):
+            return None
+        # A thread of its own, since megabytes take a while to count.
+        return await asyncio.to_thread(Parts, texts, cutter)
 
     def _pipeline_here(self) -> Pipeline:
         """Return the pipeline on the running loop, made anew where the process was forked."""

@@ -25,6 +25,7 @@ from typing_extensions import Self
 
 from qwen_embed import endpoints
 from qwen_embed.models import find_model
+from qwen_embed.tokens import can_count
 
 ALIASES = {
     "model_name": "model",
@@ -69,6 +70,13 @@ class EmbeddingSettings(BaseModel):
 
     normalize: bool = False
     """Scale dense rows to unit length."""
+
+    long_text: Literal["error", "truncate", "average"] = "error"
+    """What a text of more tokens than the model takes does. `error`: it is sent, and fails alone.
+    `truncate`: only its first tokens are sent. `average`: it is sent in parts, and its row is their
+    mean, weighted by their tokens and scaled to unit length; in a sparse row each index has its
+    largest value in any part. Tokens are counted by the Qwen vocabulary, which the extra `tokens`
+    installs. Models whose limit is not known here are left alone."""
 
     empty_text: Literal["error", "zero"] = "error"
     """What an empty or blank text does: an error before anything is sent, or a row of zeros for
@@ -155,6 +163,11 @@ class EmbeddingSettings(BaseModel):
             raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
         if self.instruct is not None and not row.instruct:
             raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
+        if self.long_text != "error" and row.tokens_per_text is not None and not can_count():
+            raise ValueError(
+                f"long_text={self.long_text!r} counts tokens by the Qwen vocabulary, which is not "
+                f'installed: pip install "qwen-embed[tokens]"'
+            )
 
     @property
     def resolved(self) -> tuple[str, str]:

@@ -114,6 +114,7 @@ def test_a_dict_holds_what_changes_a_vector_and_makes_the_object_again(service):
         "dimension": 512,
         "instruct": "Find it",
         "normalize": True,
+        "long_text": "error",
         "empty_text": "error",
         "embeddings_cache": None,
     }

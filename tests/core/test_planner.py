@@ -111,6 +111,13 @@ def test_texts_put_back_are_cut_anew_with_those_that_follow():
     assert [queue.take(3), queue.take(3), queue.take(3)] == [[0, 1, 2], [3, 4, 5], None]
 
 
+def test_a_request_that_is_sent_first_holds_nothing_else():
+    queue = RequestQueue(["x"] * 3)
+    queue.send_first([7])
+
+    assert [queue.take(10), queue.take(10)] == [[7], [0, 1, 2]]
+
+
 def test_halves_are_sent_apart_and_first():
     queue = RequestQueue(["x"] * 7)
     queue.halve(queue.take(5))

@@ -107,6 +107,21 @@ def test_what_cannot_be_is_refused_with_what_can(options, message):
         settings(**options)
 
 
+@pytest.mark.parametrize("long_text", ["truncate", "average"])
+def test_counting_tokens_without_a_vocabulary_says_what_to_install(monkeypatch, long_text):
+    monkeypatch.setattr("qwen_embed.settings.can_count", lambda: False)
+
+    with pytest.raises(ValidationError, match=r'pip install "qwen-embed\[tokens\]"'):
+        settings(long_text=long_text)
+
+
+def test_no_vocabulary_is_needed_where_nothing_is_counted(monkeypatch):
+    monkeypatch.setattr("qwen_embed.settings.can_count", lambda: False)
+
+    assert settings().long_text == "error"
+    assert settings(model="text-embedding-v9", long_text="average").long_text == "average"
+
+
 def test_a_missing_key_says_what_to_do():
     with pytest.raises(ValidationError, match=r"DASHSCOPE_API_KEY.*qwen_embed\.emulator"):
         EmbeddingSettings()
@@ -128,13 +143,20 @@ def test_a_dump_shows_what_changes_a_vector_and_nothing_else():
         "dimension": 512,
         "instruct": None,
         "normalize": False,
+        "long_text": "error",
         "empty_text": "error",
     }
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"model": "text-embedding-v3"}, {"dimension": 64}, {"instruct": "x"}, {"normalize": True}],
+    [
+        {"model": "text-embedding-v3"},
+        {"dimension": 64},
+        {"instruct": "x"},
+        {"normalize": True},
+        {"long_text": "average"},
+    ],
 )
 def test_what_changes_a_vector_changes_the_namespace(change):
     assert settings().cache_namespace != settings(**change).cache_namespace
