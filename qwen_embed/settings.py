@@ -184,7 +184,7 @@ class EmbeddingSettings(BaseModel):
 
         Example:
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
-            'qwen-embed-text-embedding-v4-512-cfbc08ce9670'
+            'qwen-embed-text-embedding-v4-512-1bbf13005980'
         """
         options = {
             name: self.__dict__[name]
