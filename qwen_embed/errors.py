@@ -80,7 +80,7 @@ class ConnectionFailedError(RequestError):
 
 
 class RequestTimeoutError(RequestError, TimeoutError):
-    """No whole answer came within `timeout` seconds."""
+    """No whole answer came within `timeout` seconds, or no end of the call within its own."""
 
 
 class InvalidResponseError(RequestError):

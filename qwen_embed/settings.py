@@ -112,6 +112,13 @@ class EmbeddingSettings(BaseModel):
     timeout: float = Field(default=60.0, gt=0, exclude=True)
     """Seconds for one request, from its sending to its last byte."""
 
+    connect_timeout: float = Field(default=10.0, gt=0, exclude=True)
+    """Seconds of them in which a connection must be there."""
+
+    total_timeout: float | None = Field(default=None, gt=0, exclude=True)
+    """Seconds for a whole call or stream, repeats and waits included; no limit where not given.
+    When they are over, the error carries what is done."""
+
     gzip: bool = Field(default=False, exclude=True)
     """Ask for compressed answers. They are less than half as large, and take more time to unpack
     than to read: worth it on lines slower than some 50 Mbit/s."""

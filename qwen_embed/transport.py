@@ -53,6 +53,7 @@ class AiohttpTransport(Transport):
         api_key: The key; it goes into one header and nowhere else.
         workspace: The workspace's id, or `None`.
         timeout: Seconds for one request, from its sending to its last byte.
+        connect_timeout: Seconds of them in which a connection must be there.
         gzip: Whether answers may come compressed.
         connections: The most open connections; all are kept alive.
     """
@@ -64,6 +65,7 @@ class AiohttpTransport(Transport):
         api_key: str,
         workspace: str | None,
         timeout: float,
+        connect_timeout: float,
         gzip: bool,
         connections: int,
     ) -> None:
@@ -78,6 +80,7 @@ class AiohttpTransport(Transport):
             self._headers["X-DashScope-WorkSpace"] = workspace
         self._proxy = environment_proxy(root)
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
@@ -90,6 +93,10 @@ class AiohttpTransport(Transport):
                 self._root + path, data=body, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return Reply(response.status, response.headers, await response.read())
+        except aiohttp.ConnectionTimeoutError:
+            failure = RequestTimeoutError(
+                f"No connection within {self._connect_timeout:g} seconds."
+            )
         except asyncio.TimeoutError:
             failure = RequestTimeoutError(f"No whole answer within {self._timeout:g} seconds.")
         except (aiohttp.ClientError, OSError) as error:
@@ -106,7 +113,9 @@ class AiohttpTransport(Transport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
                 headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._timeout, sock_connect=self._connect_timeout
+                ),
             )
             weakref.finalize(
                 self, _close_from_any_thread, asyncio.get_running_loop(), self._session

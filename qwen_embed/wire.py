@@ -136,10 +136,19 @@ class _Success(msgspec.Struct):
     code: str | None = None
 
 
+class _CompatibleError(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    type: str | None = None
+    id: str | None = None
+
+
 class _Refusal(msgspec.Struct):
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
+    id: str | None = None
+    error: _CompatibleError | str | None = None
 
 
 _SUCCESS = msgspec.json.Decoder(_Success)
@@ -324,7 +333,8 @@ def parse_refusal(
     """Return the typed error for an answer that is not a success.
 
     It is told by status and code, never by the words of the message, but for the two facts that
-    the service gives in no other way: the cap on texts, and a free quota that is gone.
+    the service gives in no other way: the cap on texts, and a free quota that is gone. Bodies of
+    the native and of the OpenAI-compatible protocol are read alike.
 
     Args:
         status: The HTTP status.
@@ -336,12 +346,15 @@ def parse_refusal(
         refusal = _REFUSAL.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal()
-    code = refusal.code or ""
-    message = refusal.message or _excerpt(body) or "The service gave no reason."
+    error = refusal.error
+    if not isinstance(error, _CompatibleError):
+        error = _CompatibleError(message=error)
+    code = refusal.code or error.code or error.type or ""
+    message = refusal.message or error.message or _excerpt(body) or "The service gave no reason."
     details: dict[str, Any] = {
         "status_code": status,
         "code": code,
-        "request_id": refusal.request_id,
+        "request_id": refusal.request_id or refusal.id or error.id,
         "retry_after": _retry_after(headers, now),
     }
     kind = _kind(status, code.lower(), message)
