@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test $(STORES:%=test-%) lint bench format clean
+.PHONY: demo test $(STORES:%=test-%) lint audit bench format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -23,6 +23,12 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Asks the package index about every package that is installed. Apart from lint, since its answer
+# changes from day to day with no change here, and it needs the index each time.
+audit: .venv/test
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
+	$(BIN)/pip-audit --local --skip-editable --vulnerability-service pypi
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/import_time.py --runs 11

@@ -302,7 +302,8 @@ def build_limiter(
 def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
     root, api_key = settings.resolved
     # A digest that means nothing in another process: the key itself is in as few places as can be.
-    return root, settings.model, blake2b(api_key.encode(), key=_DIGEST_KEY).digest()
+    digest = blake2b(api_key.get_secret_value().encode(), key=_DIGEST_KEY).digest()
+    return root, settings.model, digest
 
 
 def _told(settings: EmbeddingSettings) -> dict[Quota, float]:

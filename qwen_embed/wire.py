@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
@@ -342,6 +343,8 @@ def parse_refusal(
         body: The answer's body, which need not be JSON.
         now: The time that an HTTP date in `Retry-After` is counted from; the clock's if not given.
     """
+    if 300 <= status < 400:
+        return ServiceError(_redirect(headers), status_code=status)
     try:
         refusal = _REFUSAL.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -389,6 +392,14 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
     if status in (200, 400, 413, 422):
         return TextRefusedError
     return ServiceError
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    target = next((value for name, value in headers.items() if name.lower() == "location"), "")
+    # No more of the address than its host: the rest may be anything.
+    host = urlsplit(target).hostname
+    where = f"host {host}" if host else "another address"
+    return f"Redirected to {where}, which was not followed, since the key would go along."
 
 
 def _excerpt(body: bytes) -> str:
