@@ -272,7 +272,6 @@ BATCH = (
         (503, "ModelUnavailable", "", ServerError, "request"),
         (503, "ServiceUnavailable", "", ServerError, "request"),
         (404, "", "no such path", ServiceError, "call"),
-        (302, "", "", ServiceError, "call"),
     ],
 )
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
