@@ -19,12 +19,18 @@ from live.probe import CannotRunError, ask_emulator, ask_service, in_order
 from live.question import Question
 from live.questions import native_questions
 from live.report import Run, render, tally
-from qwen_embed.endpoints import API_KEY_VARIABLE, WORKSPACE_VARIABLE, native_root
+from qwen_embed.endpoints import (
+    API_KEY_VARIABLE,
+    SHARED_HOSTS,
+    WORKSPACE_VARIABLE,
+    native_root,
+)
 from qwen_embed.version import __version__
 
 SAME, DIFFERENT, COULD_NOT_RUN = 0, 1, 2
 
 _PAUSE = 2.0
+_WORKSPACE_HOSTS = ".maas.aliyuncs.com"
 
 _INTENT = """\
 {questions} questions to {host} ({region}), in {requests} requests.
@@ -61,7 +67,7 @@ def main(
     try:
         _check_folder(options.report)
         address, region = _address(env)
-        run = Run(datetime.now(timezone.utc), region, _host(address), __version__, burst)
+        run = Run(datetime.now(timezone.utc), region, _host_shown(address.root), __version__, burst)
         findings, budget = _findings(in_order(questions), address, run, env, ask, limit, pause)
         report = render(findings, run, budget).replace(address.api_key, HIDDEN_KEY)
         options.report.write_text(report, encoding="utf-8")
@@ -112,7 +118,7 @@ def _address(env: Mapping[str, str]) -> tuple[Address, str]:
         raise CannotRunError(f"{API_KEY_VARIABLE} holds characters that no key has.")
     workspace = env.get(WORKSPACE_VARIABLE) or None
     root, region = native_root(base_url=None, region=None, workspace=workspace, env=env)
-    return Address(root, api_key, workspace), region
+    return Address(root, api_key, workspace), _region_of(root, region)
 
 
 def _check_folder(report: Path) -> None:
@@ -120,9 +126,21 @@ def _check_folder(report: Path) -> None:
         raise CannotRunError(f"There is no folder {report.parent} for the report.")
 
 
-def _host(address: Address) -> str:
-    host = urlsplit(address.root).netloc
-    return host.replace(address.workspace, "{workspace}") if address.workspace else host
+def _region_of(root: str, asked: str) -> str:
+    """Return the region of a root: that of its host where the host tells, else the one asked."""
+    host = urlsplit(root).hostname or ""
+    regions = [name for name, url in SHARED_HOSTS.items() if urlsplit(url).hostname == host]
+    if host.endswith(_WORKSPACE_HOSTS):
+        regions = [host.removesuffix(_WORKSPACE_HOSTS).rpartition(".")[2]]
+    return asked if asked in regions or not regions else regions[0]
+
+
+def _host_shown(root: str) -> str:
+    """Return the host of a root, without the workspace in its name."""
+    host = urlsplit(root).netloc
+    if not host.endswith(_WORKSPACE_HOSTS):
+        return host
+    return "{workspace}." + host.partition(".")[2]
 
 
 def _agreed(ask: Callable[[str], str]) -> bool:

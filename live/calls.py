@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Mapping
@@ -178,7 +179,7 @@ async def send(session: aiohttp.ClientSession, address: Address, call: Call) -> 
         async with session.request(
             call.method,
             url,
-            data=call.raw if call.method == "POST" else None,
+            data=io.BytesIO(call.raw) if call.method == "POST" else None,
             headers=address.headers(call),
             allow_redirects=False,
             proxy=environment_proxy(address.root),

@@ -5,7 +5,7 @@ The emulator does not speak this protocol, so the service is asked alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from live import observations as see
@@ -39,7 +39,7 @@ def _question(
     title: str,
     calls: Sequence[Call],
     observe: Observe,
-    expected: dict[str, tuple[str, ...]],
+    expected: Mapping[str, tuple[str, ...]],
     mark: Mark = "documented",
 ) -> Question:
     title = f"Compatible: {title}"

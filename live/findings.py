@@ -99,16 +99,16 @@ def _reason_not_to_compare(
     if question.burst and not any(reply.status == 429 for reply in replies):
         return "not provoked"
     if question.expected is not None:
-        offered = any(_is_offered(reply) for reply in replies)
-        return None if offered else "not offered"
+        asked = zip(question.calls, replies, strict=True)
+        offered = [_is_offered(reply) for call, reply in asked if call.protocol == "compatible"]
+        return None if any(offered) else "not offered"
     if question.burst:
         return None
     if any(reply.status == 429 for reply in replies):
         return "not available"
-    asked = zip(question.calls, replies, emulated, strict=True)
     closed = any(
         _model(call) != V4 and _is_closed(reply) and not _is_closed(other)
-        for call, reply, other in asked
+        for call, reply, other in zip(question.calls, replies, emulated, strict=True)
     )
     return "not available" if closed else None
 

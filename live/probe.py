@@ -31,7 +31,7 @@ def in_order(questions: Sequence[Question]) -> list[Question]:
 
 async def ask_emulator(questions: Sequence[Question], api_key: str) -> list[list[Reply]]:
     """Return a fresh emulator's answers to each question; none to those it is not asked."""
-    answers = []
+    answers: list[list[Reply]] = []
     with Emulator(api_key=api_key) as emulator:
         address = Address(emulator.native_url, api_key)
         async with open_session() as session:

@@ -7,7 +7,7 @@ from typing import Any
 
 from live import observations as see
 from live.calls import Call, Reply
-from live.observations import Observation, Observe, of_success, outcomes
+from live.observations import Facts, Observation, Observe, of_success, outcomes
 from live.question import Question
 from qwen_embed.models import MODELS
 
@@ -85,7 +85,8 @@ def _lengths() -> Iterator[Question]:
 
 def _each_length(labels: Sequence[str]) -> Observe:
     def observe(replies: Sequence[Reply]) -> Observation:
-        facts, notes = {}, {}
+        facts: Facts = {}
+        notes: Facts = {}
         for label, reply in zip(labels, replies, strict=True):
             # One length that a region does not have says nothing against the others.
             seen = of_success(

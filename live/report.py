@@ -107,8 +107,7 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for finding in findings:
         cells = (finding.question.title, _service(finding), _reference(finding))
-        cells = tuple(_cell(cell) for cell in cells)
-        yield f"| {' | '.join(cells)} | {_MEANINGS[finding.verdict]} |"
+        yield f"| {' | '.join(map(_cell, cells))} | {_MEANINGS[finding.verdict]} |"
 
 
 def _shown(finding: Finding) -> Sequence[str]:

@@ -25,7 +25,8 @@ REFUSALS = {
         400,
         b'{"error": {"message": "<400> InternalError.Algo.InvalidParameter: Value error, batch '
         b'size is invalid, it should not be larger than 10.: input.contents", '
-        b'"type": "InvalidParameter", "param": null, "code": "InvalidParameter"}, "id": "7", "request_id": "7"}',
+        b'"type": "InvalidParameter", "param": null, "code": "InvalidParameter"}, '
+        b'"id": "7", "request_id": "7"}',
     ),
     "an encoding_format that does not exist": (
         400,

@@ -306,6 +306,28 @@ def test_what_keeps_it_from_running_is_told_in_a_line(env, complaint, report, ca
     assert not report.exists()
 
 
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({}, "dashscope.aliyuncs.com (cn-beijing)"),
+        ({"DASHSCOPE_REGION": "intl"}, "dashscope-intl.aliyuncs.com (ap-southeast-1)"),
+        (
+            {"DASHSCOPE_BASE_URL": "https://dashscope-intl.aliyuncs.com/api/v1"},
+            "dashscope-intl.aliyuncs.com (ap-southeast-1)",
+        ),
+        (
+            {"DASHSCOPE_REGION": "us-east-1", "DASHSCOPE_WORKSPACE": "llm-mine"},
+            "{workspace}.us-east-1.maas.aliyuncs.com (us-east-1)",
+        ),
+    ],
+)
+def test_it_says_whom_it_asks(env, said, report, capsys):
+    env = {"DASHSCOPE_API_KEY": KEY, **env}
+
+    assert main(["--report", str(report)], env=env, ask=lambda _: "n") == COULD_NOT_RUN
+    assert said in capsys.readouterr().out
+
+
 def test_a_report_that_has_no_folder_is_told_before_anything_is_sent(service, tmp_path):
     assert probe(service, tmp_path / "none" / "report.md") == COULD_NOT_RUN
     assert service.requests == []
