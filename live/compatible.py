@@ -47,7 +47,7 @@ def _question(
 
 
 def _successes() -> list[Question]:
-    ten = [f"text number {number}" for number in range(10)]
+    six = [f"text number {number}" for number in range(6)]
     ok = {"status": ("200",)}
     return [
         _question(
@@ -80,7 +80,7 @@ def _successes() -> list[Question]:
         ),
         _question(
             "the form of a success: names, order",
-            [ask(ten)],
+            [ask(six)],
             of_success(lambda replies: Observation(see.success_shape(replies[0]))),
             {
                 **ok,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from live.calls import Call, Reply
-from live.observations import WORDS, Facts
+from live.observations import OUTCOME, WORDS, Facts
 from live.question import Question
 from live.questions import V4
 
@@ -51,9 +51,12 @@ def compare(question: Question, replies: Sequence[Reply], emulated: Sequence[Rep
     seen = question.observe(replies)
     reference = _reference(question, emulated)
     documented = question.expected is not None
-    compared = reference.keys() if documented else {**reference, **seen.facts}.keys()
+    compared = reference.keys() if documented else {**seen.facts, **reference}.keys()
     differing = tuple(
-        name for name in compared if not _holds(name, seen.facts.get(name, ""), reference)
+        name
+        for name in compared
+        if _tells(name, seen.facts, reference)
+        and not _holds(name, seen.facts.get(name, ""), reference)
     )
     return Finding(
         question,
@@ -78,6 +81,11 @@ def _verdict(differing: Sequence[str]) -> Verdict:
     if not differing:
         return "same"
     return "words differ" if all(name.endswith(WORDS) for name in differing) else "differs"
+
+
+def _tells(name: str, service: Mapping[str, str], reference: Mapping[str, tuple[str, ...]]) -> bool:
+    """Return whether a fact is worth a line: where one side failed, only how it ended is."""
+    return (name in service and name in reference) or name.endswith(OUTCOME)
 
 
 def _holds(name: str, value: str, reference: Mapping[str, tuple[str, ...]]) -> bool:

@@ -21,6 +21,9 @@ Facts = dict[str, str]
 WORDS = "words"
 """The end of the name of a fact that is a message: told apart, since clients never go by it."""
 
+OUTCOME = ("answer", "status", "code", WORDS, "shape")
+"""The ends of the names of facts that tell how a request ended."""
+
 _CAP = re.compile(r"larger than (\d+)")
 _RANGE = re.compile(r"Range of input length should be \[\d+, (\d+)\]")
 _NEARLY = 0.9999

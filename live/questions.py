@@ -23,8 +23,14 @@ _VOCABULARY = 250_000
 _LARGEST_VALUE = 1.05
 _BURST = 120
 
-RULES, ANSWERS, SERVICE = "emulator/rules.py", "emulator/answers.py", "emulator/service.py"
-ENGINES, SPARSE, QUOTA = "emulator/engines.py", "emulator/sparse.py", "emulator/quota.py"
+ANSWERS = "qwen_embed/emulator/answers.py"
+ENGINES = "qwen_embed/emulator/engines.py"
+LEXICAL = "qwen_embed/emulator/lexical.py"
+QUOTA = "qwen_embed/emulator/quota.py"
+RULES = "qwen_embed/emulator/rules.py"
+SERVICE = "qwen_embed/emulator/service.py"
+SPARSE = "qwen_embed/emulator/sparse.py"
+MODEL_TABLE = "qwen_embed/models.py"
 
 
 def body(texts: Any, model: str = V4, **parameters: Any) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def _lengths() -> Iterator[Question]:
                 for dimension in asked
             ),
             _each_length(labels),
-            ENGINES,
+            f"{ENGINES}, {MODEL_TABLE}",
             mark="unknown",
         )
 
@@ -189,7 +195,7 @@ def _vectors() -> Iterator[Question]:
         "Blanks around a text: whether they change its vectors",
         tuple(embed([text], **both) for text in (TEXT, f" {TEXT}", f"{TEXT}  ", f"{TEXT}\n")),
         of_blanks,
-        "emulator/lexical.py",
+        f"{LEXICAL}, {SPARSE}",
         mark="unknown",
     )
 
@@ -242,10 +248,11 @@ def _sparse_vectors() -> Iterator[Question]:
 
 
 def _successes() -> Iterator[Question]:
-    ten = [f"text number {number}" for number in range(10)]
+    # As many as any cap that the service ever had.
+    six = [f"text number {number}" for number in range(6)]
     yield Question(
         "The form of a success: names, types, order, kind of content",
-        (embed(ten),),
+        (embed(six),),
         of_success(
             lambda replies: Observation(
                 see.success_shape(replies[0]),
@@ -260,7 +267,7 @@ def _successes() -> Iterator[Question]:
     )
     yield Question(
         "Accept-Encoding: gzip, and whether the answer is packed",
-        (Call(body(ten), headers={"Accept-Encoding": "gzip"}),),
+        (Call(body(six), headers={"Accept-Encoding": "gzip"}),),
         of_success(
             lambda replies: Observation(
                 {"packed as": replies[0].headers.get("content-encoding", "not packed")},
@@ -301,7 +308,7 @@ def _caps() -> Iterator[Question]:
             f"{model.name}: {cap} texts in a request, and {cap + 1}",
             (embed(["a"] * cap, model.name), embed(["a"] * (cap + 1), model.name)),
             observe,
-            "models.py (the table)",
+            MODEL_TABLE,
         )
 
 
@@ -363,6 +370,7 @@ def _doors() -> Iterator[Question]:
     yield _refusal("A model that does not exist", embed(["a"], "text-embedding-v0"))
     yield _refusal("No model", Call({"input": {"texts": ["a"]}, "parameters": {}}))
     yield _refusal("A wrong key", Call(asked, key="wrong"))
+    yield _refusal("A wrong key and a body that is no JSON", Call(b"{", key="wrong"))
     yield _refusal("No Authorization header", Call(asked, key="none"))
     yield Question("`bearer` in lower case", (Call(asked, scheme="bearer"),), outcomes(), SERVICE)
     yield _refusal(

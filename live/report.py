@@ -34,6 +34,7 @@ _MEANINGS: dict[Verdict, str] = {
     "not offered": "not offered by what was asked",
     "not asked": "not asked: it could have led above the budget",
 }
+_CELL = 200
 _LONGEST_LIST = 3
 _LONGEST_STRING = 120
 
@@ -107,7 +108,8 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for finding in findings:
         cells = (finding.question.title, _service(finding), _reference(finding))
-        yield f"| {' | '.join(map(_cell, cells))} | {_MEANINGS[finding.verdict]} |"
+        row = " | ".join(_cell(cell, _CELL) for cell in cells)
+        yield f"| {row} | {_MEANINGS[finding.verdict]} |"
 
 
 def _shown(finding: Finding) -> Sequence[str]:
@@ -135,8 +137,8 @@ def _facts(facts: dict[str, str]) -> str:
     return "; ".join(f"{name}: {value or 'empty'}" for name, value in facts.items())
 
 
-def _cell(text: str) -> str:
-    return " ".join(_cut(text, EXCERPT).replace("|", "\\|").split())
+def _cell(text: str, most: int = EXCERPT) -> str:
+    return " ".join(_cut(text, most).replace("|", "\\|").split())
 
 
 def _difference(finding: Finding) -> Iterator[str]:

@@ -94,7 +94,7 @@ def test_a_cap_that_moved_is_found_and_named(service, report):
 
     [found] = differences(report).values()
     assert "| the cap named | 6 | 10 |" in found
-    assert "`models.py (the table)`" in found
+    assert "`qwen_embed/models.py`" in found
 
 
 def test_rows_out_of_order_are_found(service, report):
@@ -111,7 +111,7 @@ def test_repeated_indices_are_found(service, report):
     assert probe(service, report, "text-embedding-v4: sparse") == DIFFERENT
     [found] = differences(report).values()
     assert "| an index is repeated | yes | no |" in found
-    assert "`emulator/sparse.py`" in found
+    assert "`qwen_embed/emulator/sparse.py`" in found
 
 
 def test_a_failure_is_found_with_what_was_said(service, report):
@@ -122,6 +122,7 @@ def test_a_failure_is_found_with_what_was_said(service, report):
     [found] = differences(report).values()
     assert "| status | 500 | 200 |" in found
     assert "| words | Broken \\| here. | nothing |" in found
+    assert "To change: `qwen_embed/emulator/rules.py`" in found
     assert '"SystemError"' in report.read_text(encoding="utf-8")
 
 
