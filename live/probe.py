@@ -25,8 +25,11 @@ class CannotRunError(Exception):
 
 
 def in_order(questions: Sequence[Question]) -> list[Question]:
-    """Return the questions, those first of which the least is known."""
-    return sorted(questions, key=lambda question: MARKS.index(question.mark))
+    """Return the questions, those first of which the least is known.
+
+    A burst comes last: what it provokes may last.
+    """
+    return sorted(questions, key=lambda each: (each.burst, MARKS.index(each.mark)))
 
 
 async def ask_emulator(questions: Sequence[Question], api_key: str) -> list[list[Reply]]:

@@ -415,6 +415,9 @@ def _burst() -> Question:
             {"codes": ", ".join(codes), "Retry-After": ", ".join(waits)},
             {
                 "refused": f"{len(throttled)} of {len(replies)}",
+                "headers of a refusal": ", ".join(sorted(throttled[0].headers))
+                if throttled
+                else "",
                 "messages": " | ".join(sorted({reply.message for reply in throttled})),
                 "retry-after-ms": ", ".join(
                     sorted({reply.headers.get("retry-after-ms", "absent") for reply in throttled})

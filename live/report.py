@@ -12,6 +12,7 @@ from typing import Any
 from live.budget import Budget, cost
 from live.calls import Call, Reply
 from live.findings import DIFFERENCES, Finding, Verdict
+from live.question import Question
 
 EXCERPT = 300
 """Characters of a body that are shown."""
@@ -168,11 +169,18 @@ def _exchanges(finding: Finding) -> Iterator[str]:
     yield "```text"
     for place, call in enumerate(finding.question.calls):
         yield _sent(call)
-        yield f"  service:  {_said(finding.replies[place])}"
+        yield f"  service:  {_said(_telling(finding.replies, place, finding.question))}"
         if finding.emulated and finding.verdict in DIFFERENCES:
-            yield f"  emulator: {_said(finding.emulated[place])}"
+            yield f"  emulator: {_said(_telling(finding.emulated, place, finding.question))}"
     yield "```"
     yield ""
+
+
+def _telling(replies: Sequence[Reply], place: int, question: Question) -> Reply:
+    """Return the answer to a call; to one sent many times, the first that was throttled."""
+    if not question.burst:
+        return replies[place]
+    return next((reply for reply in replies if reply.status == 429), replies[0])
 
 
 def _sent(call: Call) -> str:

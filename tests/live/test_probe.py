@@ -12,6 +12,7 @@ import pytest
 
 from live.__main__ import COULD_NOT_RUN, DIFFERENT, SAME, main
 from live.compatible import compatible_questions
+from live.probe import in_order
 from live.question import Question
 from live.questions import native_questions
 from qwen_embed.emulator import Emulator
@@ -195,7 +196,24 @@ def test_a_burst_compares_the_refusals(service, report):
     assert probe(service, report, "A burst", env={"BURST": "1"}) == SAME
     text = report.read_text(encoding="utf-8")
     assert "codes: Throttling.RateQuota; Retry-After: absent" in text
+    assert "service:  429 application/json" in text
     assert "Not asked without" not in text
+
+
+def test_a_burst_comes_last():
+    questions = in_order([*native_questions(burst=True), *compatible_questions()])
+
+    assert [question.burst > 0 for question in questions] == [False] * (len(questions) - 1) + [True]
+
+
+def test_a_retry_after_is_found(service, report):
+    service.fail_next()
+    service.fail_next(120, status=429, code="Throttling.BurstRate", headers={"Retry-After": "3"})
+
+    assert probe(service, report, "A burst") == DIFFERENT
+    [found] = differences(report).values()
+    assert "| Retry-After | 3 | absent |" in found
+    assert "| codes | Throttling.BurstRate | Throttling.RateQuota |" in found
 
 
 def test_a_burst_that_provokes_nothing_says_so(service, report):
