@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test $(STORES:%=test-%) lint audit bench format clean
+.PHONY: demo test $(STORES:%=test-%) lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -37,6 +37,10 @@ bench: .venv/bench
 	$(BIN)/python benchmarks/unseen_quotas.py
 	$(BIN)/python benchmarks/run.py --write benchmarks
 
+# Costs tokens: asks first, unless YES=1. BURST=1 also provokes a 429.
+live: .venv/live
+	$(BIN)/python -m live
+
 format: .venv/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -61,6 +65,10 @@ clean:
 $(STORES:%=.venv-%/test): .venv-%/test: .venv/uv pyproject.toml
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[langchain,llamaindex]' --group $*
+	touch $@
+
+.venv/live: .venv/uv pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
 	touch $@
 
 .venv/bench: .venv/uv pyproject.toml
