@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test $(STORES:%=test-%) lint bench format clean
+.PHONY: demo test $(STORES:%=test-%) lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -24,10 +24,24 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Asks the package index about every package that is installed. Apart from lint, since its answer
+# changes from day to day with no change here, and it needs the index's advisories each time: a mirror
+# need not have them, and --strict says so where all would else seem well.
+audit: .venv/test
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
+	$(BIN)/uv pip freeze --quiet --python $(BIN)/python --exclude-editable > .venv/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement .venv/installed.txt --vulnerability-service pypi
+
 bench: .venv/bench
 	$(BIN)/python benchmarks/import_time.py --runs 11
 	$(BIN)/python benchmarks/hand_off_memory.py
+	$(BIN)/python benchmarks/stream_memory.py
+	$(BIN)/python benchmarks/unseen_quotas.py
 	$(BIN)/python benchmarks/run.py --write benchmarks
+
+# Costs tokens: asks first, unless YES=1. BURST=1 also provokes a 429.
+live: .venv/live
+	$(BIN)/python -m live
 
 format: .venv/test
 	$(BIN)/ruff check --fix .
@@ -53,6 +67,10 @@ clean:
 $(STORES:%=.venv-%/test): .venv-%/test: .venv/uv pyproject.toml
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[langchain,llamaindex]' --group $*
+	touch $@
+
+.venv/live: .venv/uv pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
 	touch $@
 
 .venv/bench: .venv/uv pyproject.toml

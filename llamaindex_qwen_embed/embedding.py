@@ -70,7 +70,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
             RequestError: If the call failed as a whole, such as for a bad key.
         """
         self._session.check(texts)
-        with hand_overs(heard=somebody_listens(self)) as gathered:
+        with hand_overs(heard=somebody_listens(self), until=self._session.deadline()) as gathered:
             rows = super().get_text_embedding_batch(texts, show_progress, **kwargs)
         return gathered.whole(texts, rows)
 
@@ -79,7 +79,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     ) -> list[list[float]]:
         """Embed texts that are to be found; see `get_text_embedding_batch`."""
         self._session.check(texts)
-        with hand_overs(heard=somebody_listens(self)) as gathered:
+        with hand_overs(heard=somebody_listens(self), until=self._session.deadline()) as gathered:
             rows = await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
         return gathered.whole(texts, rows)
 
@@ -96,10 +96,10 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
         return (await self._arows([text], "document"))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return embed_slice(texts, lambda: self._rows(texts, "document"))
+        return embed_slice(texts, lambda until: self._rows(texts, "document", until))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await aembed_slice(texts, self._arows(texts, "document"))
+        return await aembed_slice(texts, lambda until: self._arows(texts, "document", until))
 
     def sparse(self) -> QwenSparseEmbedding:
         """Return an object for sparse vectors that shares requests with this one.

@@ -18,6 +18,9 @@ from typing import Any
 from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
 
 Rows = list[list[float]]
+Embed = Callable[["float | None"], Rows]
+"""Embeds a slice until a time."""
+AsyncEmbed = Callable[["float | None"], Coroutine[Any, Any, Rows]]
 
 
 class _Failed(list[float]):
@@ -41,28 +44,30 @@ class HandOvers:
 
     Args:
         heard: Whether somebody reads the events in which LlamaIndex tells of rows.
+        until: When all must be over, in seconds of `time.monotonic`, or `None`.
 
     Attributes:
         ended: The error that ended the call for all slices, or `None`.
     """
 
-    def __init__(self, *, heard: bool) -> None:
+    def __init__(self, *, heard: bool, until: float | None) -> None:
+        self._until = until
         self._heard = heard
         self.ended: RequestError | None = None
         self._tasks: set[asyncio.Task[Rows]] = set()
 
-    def embed(self, texts: Sequence[str], embed: Callable[[], Rows]) -> Rows:
+    def embed(self, texts: Sequence[str], embed: Embed) -> Rows:
         """Return a slice's rows, or stand-ins."""
         if self.ended is not None:
             return [_Failed(self.ended) for _ in texts]
         try:
-            return self._handed_over(embed())
+            return self._handed_over(embed(self._until))
         except (PartialFailureError, RequestError) as error:
             return self._stand_ins(texts, error)
 
-    async def aembed(self, texts: Sequence[str], embed: Coroutine[Any, Any, Rows]) -> Rows:
+    async def aembed(self, texts: Sequence[str], embed: AsyncEmbed) -> Rows:
         """Return a slice's rows, or stand-ins; an error that ends the call cancels all slices."""
-        task = asyncio.ensure_future(embed)
+        task = asyncio.ensure_future(embed(self._until))
         self._tasks.add(task)
         try:
             return self._handed_over(await task)
@@ -109,9 +114,9 @@ _current: ContextVar[HandOvers | None] = ContextVar("hand_overs", default=None)
 
 
 @contextmanager
-def hand_overs(*, heard: bool) -> Iterator[HandOvers]:
+def hand_overs(*, heard: bool, until: float | None) -> Iterator[HandOvers]:
     """Gather what `embed_slice` and `aembed_slice` do within the block; see `HandOvers`."""
-    gathered = HandOvers(heard=heard)
+    gathered = HandOvers(heard=heard, until=until)
     token = _current.set(gathered)
     try:
         yield gathered
@@ -119,13 +124,13 @@ def hand_overs(*, heard: bool) -> Iterator[HandOvers]:
         _current.reset(token)
 
 
-def embed_slice(texts: Sequence[str], embed: Callable[[], Rows]) -> Rows:
+def embed_slice(texts: Sequence[str], embed: Embed) -> Rows:
     """Return a slice's rows, gathered where a block gathers, else as they are."""
     gathered = _current.get()
-    return embed() if gathered is None else gathered.embed(texts, embed)
+    return embed(None) if gathered is None else gathered.embed(texts, embed)
 
 
-async def aembed_slice(texts: Sequence[str], embed: Coroutine[Any, Any, Rows]) -> Rows:
+async def aembed_slice(texts: Sequence[str], embed: AsyncEmbed) -> Rows:
     """Return a slice's rows, gathered where a block gathers, else as they are."""
     gathered = _current.get()
-    return await (embed if gathered is None else gathered.aembed(texts, embed))
+    return await (embed(None) if gathered is None else gathered.aembed(texts, embed))

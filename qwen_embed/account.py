@@ -27,6 +27,8 @@ _PUBLISHED_SURENESS = 2
 _TOLD_SURENESS = 12
 _REFUSALS_THAT_CLOSE = 4
 _WAIT_OF_ONE = 2.0
+"""Seconds. A `Retry-After` up to it is a matter of the request alone, a longer one of all."""
+_LONGEST_PAUSE = 90.0
 _FIRST_PROBE = 0.15
 _LONGEST_PROBE = 8.0
 _LATENCY_GUESS = 0.5
@@ -290,7 +292,7 @@ class Account:
         if self._starved_since is None:
             self._starved_since = now
         if retry_after is not None and retry_after > _WAIT_OF_ONE:
-            self._not_before = max(self._not_before, now + retry_after)
+            self._not_before = max(self._not_before, now + min(retry_after, _LONGEST_PAUSE))
         closure = self._closure
         if closure is not None:
             if permit.probe:

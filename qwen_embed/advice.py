@@ -26,6 +26,9 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (TextRefusedError, "If the text is too long, split it into smaller chunks, or set long_text."),
     (RateLimitError, "Lower max_concurrency, or ask for a larger quota."),
 )
+_REDIRECTED = (
+    "Asked {root}: set base_url to the address that answers, if you trust it with the key."
+)
 _WRONG_PATH = "Asked {root}: is that the root of the native protocol, which ends in /api/v1?"
 
 
@@ -41,6 +44,8 @@ def advise(error: ServiceError, *, model: str, root: str, region: str | None) ->
     advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
     if advice is None and error.status_code in (404, 405):
         advice = _WRONG_PATH
+    if advice is None and 300 <= error.status_code < 400:
+        advice = _REDIRECTED
     if advice is None:
         return None
     others = ", ".join(name for name in (*SHARED_HOSTS, *REGION_ALIASES) if name != region)

@@ -90,13 +90,17 @@ class EmbedderBase(EmbeddingSettings):
         """Return what waits for a limiter of the framework's, where the object has one."""
         return None
 
-    def _rows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+    def _rows(
+        self, texts: Iterable[str], text_type: TextType, until: float | None = None
+    ) -> list[list[float]]:
         session = self._session
-        return session.embed(texts, text_type, session.LISTS).whole()
+        return session.embed(texts, text_type, session.LISTS, until=until).whole()
 
-    async def _arows(self, texts: Iterable[str], text_type: TextType) -> list[list[float]]:
+    async def _arows(
+        self, texts: Iterable[str], text_type: TextType, until: float | None = None
+    ) -> list[list[float]]:
         session = self._session
-        return (await session.aembed(texts, text_type, session.LISTS)).whole()
+        return (await session.aembed(texts, text_type, session.LISTS, until=until)).whole()
 
     def _both(
         self, texts: Iterable[str], text_type: TextType

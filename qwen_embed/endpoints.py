@@ -5,6 +5,7 @@ Hosts and variables are those of the official SDK, `dashscope` 2.x.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -78,6 +79,15 @@ def _checked_root(base_url: str) -> str:
             f"queries from documents. Name the native root: the same host with {NATIVE_ROOT}."
         )
     return root if parts.path else root + NATIVE_ROOT
+
+
+def is_loopback(root: str) -> bool:
+    """Return whether a root is on this machine."""
+    host = urlsplit(root).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_service(root: str) -> bool:

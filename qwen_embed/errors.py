@@ -6,6 +6,7 @@
     ├── PartialFailureError                some texts failed, the others are in `.result`
     └── RequestError                       one request failed
         ├── ConnectionFailedError          no answer; retried
+        │   └── CertificateError           the host could not show who it is
         ├── RequestTimeoutError            no answer in time (also TimeoutError); retried
         ├── InvalidResponseError           an answer that cannot be believed
         │   └── MalformedResponseError     an answer that is not whole; retried
@@ -19,7 +20,7 @@
             ├── RateLimitError             throttled; retried
             └── ServerError                the service's own fault; retried
 
-No message ever holds the API key.
+No message ever holds the API key. `PlainHttpWarning` is the only warning.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from typing import Any, ClassVar, Literal
 Scope = Literal["request", "texts", "call"]
 """How far an error reaches: this request, so that it may be repeated; the texts that it carried, so
 that they are told apart; or the whole call, since no other request would fare better."""
+
+
+class PlainHttpWarning(UserWarning):
+    """The key and the texts go to another machine unencrypted. Given once for each host."""
 
 
 class QwenEmbedError(Exception):
@@ -79,8 +84,14 @@ class ConnectionFailedError(RequestError):
     """The service could not be reached, or the connection was lost before the whole answer came."""
 
 
+class CertificateError(ConnectionFailedError):
+    """The host's certificate could not be verified, so nothing was sent to it."""
+
+    scope: ClassVar[Scope] = "call"
+
+
 class RequestTimeoutError(RequestError, TimeoutError):
-    """No whole answer came within `timeout` seconds."""
+    """No whole answer came within `timeout` seconds, or no end of the call within its own."""
 
 
 class InvalidResponseError(RequestError):

@@ -47,6 +47,7 @@ class Call:
         instead: Asked, when the text at a place is refused alone, for the places of what is to be
             sent in its stead, which it adds to `texts`; none where the text has failed.
         ended: What ended it before all texts were sent, or `None`.
+        until: When it must be over, in seconds of `time.monotonic`; `None` where it need not be.
         waiting: How many of its requests wait to be cut and sent.
     """
 
@@ -59,6 +60,7 @@ class Call:
     usage: Usage = field(default_factory=Usage)
     failures: dict[int, RequestError] = field(default_factory=dict)
     ended: RequestError | None = None
+    until: float | None = None
     waiting: int = 0
 
     @property
@@ -222,9 +224,13 @@ class Pipeline:
                 self._limiter.release(permit, outcome)
             if isinstance(failure, RateLimitError):
                 # While the account serves others, a throttled request only has to wait its turn.
+                asked = failure.retry_after or 0.0
                 starved = self._limiter.served == served_before
-                if starved and not self._retry.outlasts(self._limiter.starved_for()):
+                waited = max(asked, self._limiter.starved_for() if starved else 0.0)
+                if (starved or asked) and not self._retry.outlasts(waited):
                     raise failure
+                if asked:
+                    await self._sleep(asked)
             else:
                 failures += 1
                 wait = self._retry.wait(failure, failures)

@@ -16,7 +16,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-CAUTION = 0.985
+CAUTION = 0.995
 """The part of a told or published quota that is used: clocks and networks are not exact."""
 
 # Found by search over simulated services; those of the tests are others.

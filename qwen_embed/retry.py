@@ -25,7 +25,7 @@ class RetryPolicy:
     random: Callable[[], float]
 
     def outlasts(self, seconds: float) -> bool:
-        """Return whether a throttled request is sent again after the account served none so long.
+        """Return whether so long a time in which nothing is served is waited for.
 
         By default it outlasts a quota that is given by the minute.
         """
@@ -45,4 +45,6 @@ class RetryPolicy:
         # together.
         wait = longest * (0.5 + 0.5 * self.random()) / 2
         asked = error.retry_after if isinstance(error, ServiceError) else None
-        return wait if asked is None else asked + wait / 10
+        if asked is None:
+            return wait
+        return asked + wait / 10 if self.outlasts(asked) else None

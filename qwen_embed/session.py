@@ -19,7 +19,7 @@ from qwen_embed import runtime
 from qwen_embed.account import Account, Quota
 from qwen_embed.advice import advise
 from qwen_embed.endpoints import is_service
-from qwen_embed.errors import RequestError, TextFailure
+from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
 from qwen_embed.long_texts import Cutter, Parts
@@ -90,13 +90,39 @@ class Session:
         """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
         plan_texts(texts, empty_text=self._settings.empty_text)
 
-    def embed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> Embedded[R]:
-        """Return rows in a form, what failed, and what the call used."""
-        return runtime.current().run(self._call(texts, text_type, form))
+    def embed(
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        until: float | None = None,
+    ) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used.
 
-    async def aembed(self, texts: Iterable[str], text_type: TextType, form: Form[R]) -> Embedded[R]:
-        """Return rows in a form, what failed, and what the call used."""
-        return await runtime.current().arun(self._call(texts, text_type, form))
+        Args:
+            texts: The texts.
+            text_type: Their role.
+            form: The form of the rows.
+            until: When the call must be over, where it is a part of a longer one; see `deadline`.
+        """
+        return runtime.current().run(self._call(texts, text_type, form, until=until))
+
+    async def aembed(
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        until: float | None = None,
+    ) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used; see `embed`."""
+        return await runtime.current().arun(self._call(texts, text_type, form, until=until))
+
+    def deadline(self) -> float | None:
+        """Return when a call that begins now must be over, in seconds of `time.monotonic`."""
+        seconds = self._settings.total_timeout
+        return None if seconds is None else time.monotonic() + seconds
 
     def stream(self, form: Form[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
         """Return a stream of documents that is embedded in blocks.
@@ -108,12 +134,14 @@ class Session:
         settings = self._settings
         cap = settings.batch_size or find_model(settings.model).texts_per_request
 
+        until = self.deadline()
+
         def open_bar() -> tqdm[Any]:
             return tqdm(unit="text", desc=settings.model)
 
         return Stream(
             submit=lambda texts, first: runtime.current().submit(
-                self._call(texts, "document", form, first=first)
+                self._call(texts, "document", form, first=first, until=until)
             ),
             rows=rows,
             # All blocks together hold twice the texts that can be in flight.
@@ -147,44 +175,47 @@ class Session:
             await self._pipeline.transport.aclose()
 
     def _call(
-        self, texts: Iterable[str], text_type: TextType, form: Form[R], first: int | None = None
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        first: int | None = None,
+        until: float | None = None,
     ) -> Coroutine[Any, Any, Embedded[R]]:
         """Check the texts here and now; return what embeds them on the background loop.
 
         Where they are part of a stream, `first` is the place of the first of them.
         """
+        until = until or self.deadline()
         plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
         rows = form.rows(len(plan.unique), self._settings.normalize)
-        if self.pair is None or form.half is None:
-            call = self._request(plan, text_type, form.output, rows)
+        half = form.half
+        if self.pair is None or half is None:
+            call = self._request(plan, text_type, form.output, rows, until)
             return self._embed(plan, rows, call, first=first)
-        missing = self.pair.take(form.half, text_type, plan, rows, nodes=form.nodes)
-        return self._embed_half(self.pair, plan, missing, text_type, form.half, rows)
+        both = RowsAndHalf(rows, OTHER[half])
+        call = self._request(plan, text_type, "dense&sparse", both, until)
+        call.indices = self.pair.take(half, text_type, plan, rows, nodes=form.nodes)
+        return self._embed_half(self.pair, OTHER[half], plan, both, call)
 
-    def _request(self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any]) -> Call:
+    def _request(
+        self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any], until: float | None
+    ) -> Call:
         settings = self._settings
         parameters = Parameters(
             settings.model, text_type, settings.dimension, settings.instruct, output
         )
-        return Call(plan.unique, parameters, rows)
+        return Call(plan.unique, parameters, rows, until=until)
 
     async def _embed_half(
-        self,
-        pair: Pair,
-        plan: Plan,
-        missing: list[int],
-        text_type: TextType,
-        half: Half,
-        rows: Rows[R],
+        self, pair: Pair, other: Half, plan: Plan, both: RowsAndHalf[R], call: Call
     ) -> Embedded[R]:
         """Ask for both halves of what is missing, and leave the one that was not asked for."""
-        both = RowsAndHalf(rows, OTHER[half])
-        call = self._request(plan, text_type, "dense&sparse", both)
-        call.indices = missing
         try:
             return await self._embed(plan, both, call)
         finally:
-            pair.leave(OTHER[half], text_type, plan, both.packed)
+            pair.leave(other, call.parameters.text_type, plan, both.packed)
 
     async def _embed(
         self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
@@ -197,7 +228,7 @@ class Session:
             bar = tqdm(total=count, unit="text", desc=self._settings.model)
             sent.progress = bar.update
         try:
-            await self._pipeline_here().embed(sent)
+            await self._in_time(sent)
         except RequestError as error:
             error.result = rows.result(plan, self._width) if plan.count > 1 else None
             raise
@@ -223,6 +254,22 @@ class Session:
         # A thread of its own, since megabytes take a while to count.
         return await asyncio.to_thread(Parts, texts, cutter)
 
+    async def _in_time(self, call: Call) -> None:
+        """Send a call, and cut it off when its time is over."""
+        sending = self._pipeline_here().embed(call)
+        if call.until is None:
+            return await sending
+        try:
+            await asyncio.wait_for(sending, max(0.0, call.until - time.monotonic()))
+        except asyncio.TimeoutError as error:
+            if isinstance(error, RequestError):
+                raise
+        else:
+            return None
+        raise RequestTimeoutError(
+            f"The call was not done within total_timeout, {self._settings.total_timeout:g} seconds."
+        )
+
     def _pipeline_here(self) -> Pipeline:
         """Return the pipeline on the running loop, made anew where the process was forked."""
         if self._pipeline is None or self._runtime is not runtime.current():
@@ -242,6 +289,7 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
             api_key=api_key,
             workspace=settings.workspace,
             timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
             gzip=settings.gzip,
             connections=settings.max_concurrency,
         ),
@@ -272,7 +320,8 @@ def build_limiter(
 def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
     root, api_key = settings.resolved
     # A digest that means nothing in another process: the key itself is in as few places as can be.
-    return root, settings.model, blake2b(api_key.encode(), key=_DIGEST_KEY).digest()
+    digest = blake2b(api_key.get_secret_value().encode(), key=_DIGEST_KEY).digest()
+    return root, settings.model, digest
 
 
 def _told(settings: EmbeddingSettings) -> dict[Quota, float]:

@@ -10,20 +10,27 @@ import hashlib
 import json
 import os
 import re
+import sys
+import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
+    Secret,
     SecretStr,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from qwen_embed import endpoints
+from qwen_embed.errors import PlainHttpWarning
 from qwen_embed.models import find_model
 from qwen_embed.tokens import can_count
 
@@ -34,6 +41,11 @@ ALIASES = {
     "chunk_size": "batch_size",
 }
 """Names accepted so that code written for other classes runs with only its import changed."""
+
+
+_KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
+_NOT_THE_USERS = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
+_hosts_warned_of: set[str] = set()
 
 
 def _also(alias: str) -> AliasChoices:
@@ -120,6 +132,13 @@ class EmbeddingSettings(BaseModel):
     timeout: float = Field(default=60.0, gt=0, exclude=True)
     """Seconds for one request, from its sending to its last byte."""
 
+    connect_timeout: float = Field(default=10.0, gt=0, exclude=True)
+    """Seconds of them in which a connection must be there."""
+
+    total_timeout: float | None = Field(default=None, gt=0, exclude=True)
+    """Seconds for a whole call or stream, repeats and waits included; no limit where not given.
+    When they are over, the error carries what is done."""
+
     gzip: bool = Field(default=False, exclude=True)
     """Ask for compressed answers. They are less than half as large, and take more time to unpack
     than to read: worth it on lines slower than some 50 Mbit/s."""
@@ -131,6 +150,19 @@ class EmbeddingSettings(BaseModel):
 
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
+
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __init__(self, **options: Any) -> None:
+            _hide_key(options)
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                refusal = _without_input(error)
+            else:
+                _warn_of_plain_http(self.__dict__["base_url"])
+                return
+            raise refusal
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
@@ -170,11 +202,11 @@ class EmbeddingSettings(BaseModel):
             )
 
     @property
-    def resolved(self) -> tuple[str, str]:
+    def resolved(self) -> tuple[str, SecretStr]:
         """The root and the key that are used; where not given, the environment's."""
         if self.base_url is None or self.api_key is None:
             raise TypeError("Options are resolved when the object is made.")
-        return self.base_url, self.api_key.get_secret_value()
+        return self.base_url, self.api_key
 
     @property
     def cache_namespace(self) -> str:
@@ -197,6 +229,7 @@ class EmbeddingSettings(BaseModel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if ALIASES.get(name, name) in EmbeddingSettings.model_fields:
+            del value  # it may be a key, and a traceback may show it
             raise TypeError(
                 f"{name} is fixed once the object is made; "
                 f"model_copy(update={{{name!r}: ...}}) makes another object with it changed."
@@ -210,8 +243,9 @@ class EmbeddingSettings(BaseModel):
             update: Options to change, by name or alias.
             deep: Accepted as pydantic has it; options hold nothing that two objects could share.
         """
-        del deep
         changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
+        _hide_key(changes)
+        del update, deep  # a traceback may show what is in them
         options = {
             name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
         }
@@ -226,3 +260,55 @@ class EmbeddingSettings(BaseModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()
+
+
+def _hide_key(options: dict[str, Any]) -> None:
+    """Put a key of whatever type where no traceback shows it."""
+    for name in _KEY_NAMES & options.keys():
+        if isinstance(options[name], str):
+            options[name] = SecretStr(options[name])
+        elif options[name] is not None and not isinstance(options[name], (SecretStr, Secret)):
+            options[name] = Secret[Any](options[name])
+
+
+def _without_input(error: ValidationError) -> ValidationError:
+    """Return an error that says the same and holds nothing of what was given.
+
+    pydantic's own holds all options, the key among them: `errors()` and `json()` show them even
+    where the message does not.
+    """
+    return ValidationError.from_exception_data(
+        error.title,
+        [
+            InitErrorDetails(
+                type=PydanticCustomError(line["type"], line["msg"]), loc=line["loc"], input=None
+            )
+            for line in error.errors(include_url=False, include_input=False)
+        ],
+        hide_input=True,
+    )
+
+
+def _warn_of_plain_http(root: str) -> None:
+    """Warn once for each host of the process that the key and the texts can be read on the way."""
+    parts = urlsplit(root)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or endpoints.is_loopback(root) or host in _hosts_warned_of:
+        return
+    warnings.warn(
+        f"base_url is an http:// address: the API key and all texts go to {host} "
+        f"unencrypted. Use https:// where the host offers it.",
+        PlainHttpWarning,
+        stacklevel=_users_level(),
+    )
+    _hosts_warned_of.add(host)
+
+
+def _users_level() -> int:
+    """Return the stack level of the user's own line, as seen from the function that calls this."""
+    level = 1
+    frame = sys._getframe(1)  # noqa: SLF001 -- public in all but its name
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
+        frame = frame.f_back
+        level += 1
+    return level

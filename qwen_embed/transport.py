@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +12,31 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from pydantic import SecretStr
 
-from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
+from qwen_embed.endpoints import is_loopback
+from qwen_embed.errors import (
+    CertificateError,
+    ConnectionFailedError,
+    InputError,
+    InvalidResponseError,
+    RequestError,
+    RequestTimeoutError,
+)
 from qwen_embed.version import __version__
 
 _KEEP_ALIVE_SECONDS = 60.0
 _READ_BUFFER = 1 << 20
 """Bytes. An answer is some 220 KB, and reading should not pause within one."""
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LARGEST_ANSWER = 64 << 20
+"""Bytes, unpacked. The largest honest answer, 25 texts with both kinds of vectors, is some 2 MB."""
+_USER_INFO = re.compile(r"//[^/\s@]*@")
+_SHORTEST_SECRET = 8
+"""Characters. A shorter key is a placeholder, and may be part of any word."""
+_TRUST = (
+    "If the authority is your organisation's own, name a PEM file that holds its certificate in "
+    "SSL_CERT_FILE before the program starts."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class Transport(Protocol):
         Raises:
             ConnectionFailedError: If no whole answer came.
             RequestTimeoutError: If it did not come in time.
+            InvalidResponseError: If it is larger than any honest one.
         """
 
     async def aclose(self) -> None:
@@ -53,6 +72,7 @@ class AiohttpTransport(Transport):
         api_key: The key; it goes into one header and nowhere else.
         workspace: The workspace's id, or `None`.
         timeout: Seconds for one request, from its sending to its last byte.
+        connect_timeout: Seconds of them in which a connection must be there.
         gzip: Whether answers may come compressed.
         connections: The most open connections; all are kept alive.
     """
@@ -61,23 +81,20 @@ class AiohttpTransport(Transport):
         self,
         root: str,
         *,
-        api_key: str,
+        api_key: SecretStr,
         workspace: str | None,
         timeout: float,
+        connect_timeout: float,
         gzip: bool,
         connections: int,
     ) -> None:
         self._root = root
-        self._headers = {
-            "Authorization": f"Bearer {api_key}",
-            "Content-Type": "application/json",
-            "Accept-Encoding": "gzip" if gzip else "identity",
-            "User-Agent": f"qwen-embed/{__version__}",
-        }
-        if workspace:
-            self._headers["X-DashScope-WorkSpace"] = workspace
+        self._api_key = api_key
+        # Given to each request: those of a session go to the proxy too, even before a tunnel.
+        self._headers = _headers(api_key, workspace, gzip=gzip)
         self._proxy = environment_proxy(root)
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
@@ -87,13 +104,26 @@ class AiohttpTransport(Transport):
         try:
             # A redirect is not followed: the key would go along.
             async with self._open_session().post(
-                self._root + path, data=body, allow_redirects=False, proxy=self._proxy
+                self._root + path,
+                data=body,
+                headers=self._headers,
+                allow_redirects=False,
+                proxy=self._proxy,
             ) as response:
-                return Reply(response.status, response.headers, await response.read())
+                answer = await _read(response)
+                if response.status != 200:
+                    answer = _without(self._api_key, answer)
+                return Reply(response.status, response.headers, answer)
+        except aiohttp.ConnectionTimeoutError:
+            failure = RequestTimeoutError(
+                f"No connection within {self._connect_timeout:g} seconds."
+            )
         except asyncio.TimeoutError:
             failure = RequestTimeoutError(f"No whole answer within {self._timeout:g} seconds.")
+        except aiohttp.ClientConnectorCertificateError as error:
+            failure = CertificateError(_certificate_fault(error), hint=_TRUST)
         except (aiohttp.ClientError, OSError) as error:
-            failure = ConnectionFailedError(f"{type(error).__name__}: {error}".rstrip(": "))
+            failure = ConnectionFailedError(_told(error, self._api_key))
         # Raised here, outside the handler: the frames that hold the key's header stay out of it.
         raise failure
 
@@ -105,8 +135,9 @@ class AiohttpTransport(Transport):
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
-                headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._timeout, sock_connect=self._connect_timeout
+                ),
             )
             weakref.finalize(
                 self, _close_from_any_thread, asyncio.get_running_loop(), self._session
@@ -124,12 +155,69 @@ def environment_proxy(root: str) -> str | None:
 
     Asked once: aiohttp's own look-up starts two threads for every request, and lets a `.netrc` file
     take the place of the key.
+
+    Raises:
+        InputError: If the proxy is not an HTTP proxy.
     """
     parts = urlsplit(root)
-    host = parts.hostname or ""
-    if host in _LOOPBACK or proxy_bypass(host):
+    if is_loopback(root) or proxy_bypass(parts.netloc):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy:
+        return None
+    scheme, found, _ = proxy.partition("://")
+    if found and scheme not in ("http", "https"):
+        raise InputError(
+            f"{parts.scheme.upper()}_PROXY names a proxy of kind {scheme}://; only HTTP proxies "
+            f"can be used. To use none, name the service's host in NO_PROXY."
+        )
+    return proxy if found else f"http://{proxy}"
+
+
+def _headers(api_key: SecretStr, workspace: str | None, *, gzip: bool) -> dict[str, str]:
+    headers = {
+        "Authorization": f"Bearer {api_key.get_secret_value()}",
+        "Content-Type": "application/json",
+        "Accept-Encoding": "gzip" if gzip else "identity",
+        "User-Agent": f"qwen-embed/{__version__}",
+    }
+    return headers | {"X-DashScope-WorkSpace": workspace} if workspace else headers
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body; one without end, or one that unpacks to one, ends the connection.
+
+    `response.read()` would gather either until the memory is full.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    announced = response.content_length or 0
+    while max(size, announced) <= _LARGEST_ANSWER:
+        chunk = await response.content.readany()
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    response.close()
+    raise InvalidResponseError(f"The answer is larger than {_LARGEST_ANSWER >> 20} MiB.")
+
+
+def _without(api_key: SecretStr, answer: bytes) -> bytes:
+    """Return an answer with the key left out, since some gateways repeat a key that they refuse."""
+    key = api_key.get_secret_value().encode()
+    return answer.replace(key, b"***") if len(key) >= _SHORTEST_SECRET else answer
+
+
+def _told(error: Exception, api_key: SecretStr) -> str:
+    """Return what an error says, without the key and the credentials of a proxy."""
+    text = _USER_INFO.sub("//", f"{type(error).__name__}: {error}".rstrip(": "))
+    return _without(api_key, text.encode(errors="replace")).decode()
+
+
+def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
+    fault = error.certificate_error
+    reason = getattr(fault, "verify_message", None) or str(fault)
+    return f"The certificate of {error.host} could not be verified: {reason.rstrip('.')}."
 
 
 def _close_from_any_thread(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
@@ -136,10 +137,19 @@ class _Success(msgspec.Struct):
     code: str | None = None
 
 
+class _CompatibleError(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    type: str | None = None
+    id: str | None = None
+
+
 class _Refusal(msgspec.Struct):
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
+    id: str | None = None
+    error: _CompatibleError | str | None = None
 
 
 _SUCCESS = msgspec.json.Decoder(_Success)
@@ -324,7 +334,8 @@ def parse_refusal(
     """Return the typed error for an answer that is not a success.
 
     It is told by status and code, never by the words of the message, but for the two facts that
-    the service gives in no other way: the cap on texts, and a free quota that is gone.
+    the service gives in no other way: the cap on texts, and a free quota that is gone. Bodies of
+    the native and of the OpenAI-compatible protocol are read alike.
 
     Args:
         status: The HTTP status.
@@ -332,16 +343,21 @@ def parse_refusal(
         body: The answer's body, which need not be JSON.
         now: The time that an HTTP date in `Retry-After` is counted from; the clock's if not given.
     """
+    if 300 <= status < 400:
+        return ServiceError(_redirect(headers), status_code=status)
     try:
         refusal = _REFUSAL.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal()
-    code = refusal.code or ""
-    message = refusal.message or _excerpt(body) or "The service gave no reason."
+    error = refusal.error
+    if not isinstance(error, _CompatibleError):
+        error = _CompatibleError(message=error)
+    code = refusal.code or error.code or error.type or ""
+    message = refusal.message or error.message or _excerpt(body) or "The service gave no reason."
     details: dict[str, Any] = {
         "status_code": status,
         "code": code,
-        "request_id": refusal.request_id,
+        "request_id": refusal.request_id or refusal.id or error.id,
         "retry_after": _retry_after(headers, now),
     }
     kind = _kind(status, code.lower(), message)
@@ -376,6 +392,14 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
     if status in (200, 400, 413, 422):
         return TextRefusedError
     return ServiceError
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    target = next((value for name, value in headers.items() if name.lower() == "location"), "")
+    # No more of the address than its host: the rest may be anything.
+    host = urlsplit(target).hostname
+    where = f"host {host}" if host else "another address"
+    return f"Redirected to {where}, which was not followed, since the key would go along."
 
 
 def _excerpt(body: bytes) -> str:

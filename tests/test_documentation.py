@@ -19,7 +19,8 @@ from qwen_embed.emulator import Emulator
 from qwen_embed.models import MODELS
 from qwen_embed.settings import ALIASES, EmbeddingSettings
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
 
 MODULES = [
@@ -67,6 +68,15 @@ def test_the_readme_lists_every_option_with_its_names_and_default():
             assert f"`{field.default!s}`" in rows[name].replace('"', ""), name
         for alias, option in ALIASES.items():
             assert option != name or f"[`{alias}`]" in rows[name], alias
+
+
+def test_every_promise_of_the_readme_has_its_test():
+    promised = re.findall(r"\]\((tests/[\w/]+\.py)(?:#(\w+))?\)", README)
+
+    assert len(promised) >= 10
+    for path, name in promised:
+        tests = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or f"def {name}(" in tests, name
 
 
 def test_the_readme_knows_every_model_of_the_table():

@@ -22,6 +22,7 @@ class RecordedRequest:
         status: The HTTP status answered; `None` while there is no answer, and for good where the
             connection was dropped before one.
         code: The code of the service's error, or `None`.
+        whole: Whether all of the answer was sent.
         client: The other end of the connection, `host:port`: equal for requests that shared one.
         started_at: When the request began to arrive, in seconds of `time.monotonic`.
     """
@@ -34,6 +35,7 @@ class RecordedRequest:
     code: str | None
     client: str | None
     started_at: float
+    whole: bool = False
 
 
 class Recorder:
@@ -77,12 +79,12 @@ class Recorder:
             self._requests[number] = request
             return number
 
-    def answered(self, number: int, status: int, code: str | None) -> None:
+    def answered(self, number: int, status: int, code: str | None, *, whole: bool) -> None:
         """Note a request's answer, unless the request has been forgotten."""
         with self._lock:
             request = self._requests.get(number)
             if request is not None:
-                self._requests[number] = replace(request, status=status, code=code)
+                self._requests[number] = replace(request, status=status, code=code, whole=whole)
 
     def clear(self) -> None:
         """Forget the requests, and count the peak anew from those in flight."""

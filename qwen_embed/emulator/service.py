@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from aiohttp import web
 from qwen_embed.emulator import answers
 from qwen_embed.emulator.answers import Answer
 from qwen_embed.emulator.engines import Engine, EngineName, dense_vectors, find_engine
-from qwen_embed.emulator.faults import Drop, DropMoment, Failure, FaultQueue
+from qwen_embed.emulator.faults import CutShort, Delay, Drop, DropMoment, Failure, FaultQueue, Storm
 from qwen_embed.emulator.quota import Quota
 from qwen_embed.emulator.recording import RecordedRequest, Recorder
 from qwen_embed.emulator.rules import (
@@ -154,6 +155,23 @@ class EmbeddingService:
             raise ValueError(f"when must be 'before' or 'body', not {when!r}.")
         self._faults.plan(Drop(when), n)
 
+    def storm(self, rate: float, *, seed: int = 0) -> None:
+        """Let a part of all embedding requests go wrong by chance, in ways that heal.
+
+        They get 429, 500, 502 with a page of HTML, or 503; the connection closes before the answer
+        or in the middle of its body; the body is cut short; or the answer takes a second longer.
+
+        Args:
+            rate: The part of requests, from 0 (which ends it) to 1.
+            seed: What chance is drawn from.
+
+        Raises:
+            ValueError: When the rate is no such part.
+        """
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must be from 0 to 1, not {rate}.")
+        self._faults.let_storm(Storm(rate, chance=random.Random(seed)))  # noqa: S311 -- no secret
+
     async def handle(self, request: web.Request, worker: Executor) -> web.StreamResponse:
         """Answer one HTTP request; the engine runs in the worker, so that it may be slow."""
         with self._recorder.flight():
@@ -175,11 +193,15 @@ class EmbeddingService:
                 answer = answers.failure(fault)
             else:
                 answer = await self._answer(recorded, worker)
-            await asyncio.sleep(self.latency)
+            late = fault.seconds if isinstance(fault, Delay) else 0.0
+            await asyncio.sleep(self.latency + late)
 
             if isinstance(fault, Drop) and fault.when == "before":
                 return _dropped(request)
-            self._recorder.answered(number, answer.status, answer.code)
+            if isinstance(fault, CutShort):
+                answer = replace(answer, body=answer.body[: len(answer.body) // 2])
+            whole = not isinstance(fault, (Drop, CutShort))
+            self._recorder.answered(number, answer.status, answer.code, whole=whole)
             if isinstance(fault, Drop):
                 return await _dropped_in_body(request, answer)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.simulation import Bucket, Client, Run, Window
 from qwen_embed.account import COLD_START, Account, Outcome
+from qwen_embed.rate import CAUTION
 
 
 def told(requests=None, tokens=None):
@@ -207,7 +208,7 @@ def test_concurrency_is_what_pace_and_latency_need():
     now, permits = flight(account, 0.0, 1)
     account.answer(permits[0], Outcome("served"), now + 0.1)
 
-    assert account.bound == math.ceil(1.5 * 30 * 0.985 * 0.1) + 2
+    assert account.bound == math.ceil(1.5 * 30 * CAUTION * 0.1) + 2
 
 
 def test_after_four_refusals_in_a_row_one_request_at_a_time_asks():

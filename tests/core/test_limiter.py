@@ -9,6 +9,7 @@ import pytest
 
 from qwen_embed.account import Account, Outcome
 from qwen_embed.limiter import AccountLimiter, Gate
+from qwen_embed.rate import CAUTION
 
 SERVED = Outcome("served", tokens=10)
 OTHER = Outcome("other")
@@ -115,7 +116,7 @@ async def test_a_told_quota_spaces_requests_evenly(gate, time):
     sent = [permit.sent_at for permit in permits(tasks)]
     gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert len(sent) == len(gaps) + 1
-    assert all(gap == pytest.approx(1 / 9.85, abs=2e-3) for gap in gaps)
+    assert all(gap == pytest.approx(1 / 9.95, abs=2e-3) for gap in gaps)
     await end(tasks)
 
 
@@ -260,6 +261,6 @@ async def test_limits_say_what_is_known(gate, time):
     assert limiter.limits.requests_per_minute is None
 
     told = AccountLimiter(gate, max_concurrency=8, told={"requests": 5.0, "tokens": 50.0})
-    assert told.limits.requests_per_minute == pytest.approx(300 * 0.985)
-    assert told.limits.tokens_per_minute == pytest.approx(3000 * 0.985)
+    assert told.limits.requests_per_minute == pytest.approx(300 * CAUTION)
+    assert told.limits.tokens_per_minute == pytest.approx(3000 * CAUTION)
     assert told.limits.concurrency == 4

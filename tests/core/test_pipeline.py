@@ -266,3 +266,25 @@ async def test_a_refused_text_is_isolated_without_asking_again_for_the_others(se
     served = [text for texts in service.sent if "xxxxx" not in texts for text in texts]
     assert sorted(served) == sorted(set(TEXTS) - {"xxxxx"})
     assert len(service.sent) == 2 + 2 * 3  # each halving of 8 costs two requests
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [("1", 3), ("3600", 1)])
+async def test_retry_after_is_waited_for_unless_it_is_longer_than_anybody_waits(
+    service, seconds, sent
+):
+    async def throttle_twice(path, body, answer=service.post):
+        if len(service.sent) < 2:
+            service.sent.append(json.loads(body))
+            return Reply(429, {"Retry-After": seconds}, b'{"code": "Throttling"}')
+        return await answer(path, body)
+
+    service.post = throttle_twice
+    asked = pipeline(service)
+    done = call(["a"])
+
+    if sent == 1:
+        with pytest.raises(RateLimitError):
+            await asked.embed(done)
+    else:
+        await asked.embed(done)
+    assert len(service.sent) == sent

@@ -1,46 +1,108 @@
-"""Bytes out and in: redirects, proxies, credentials from elsewhere."""
+"""Bytes out and in: redirects, answers without end, credentials from elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import tracemalloc
+import zlib
+
 import pytest
 from faces import API_KEY
+from network import serving
 
-from qwen_embed import QwenEmbedder, ServiceError
+from qwen_embed import InvalidResponseError, QwenEmbedder, ServiceError
 from qwen_embed.emulator import Emulator
-from qwen_embed.transport import environment_proxy
+from qwen_embed.wire import PATH
+
+MIB = 1 << 20
+REDIRECTS = [301, 302, 303, 307, 308]
 
 
-@pytest.fixture(autouse=True)
-def no_proxy_from_outside(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.mark.parametrize(
-    ("root", "proxy"),
-    [
-        ("https://dashscope.aliyuncs.com/api/v1", "http://proxy:3128"),
-        ("http://gateway/api/v1", None),
-        ("https://inside.example/api/v1", None),
-        ("https://127.0.0.1:8765/api/v1", None),
-    ],
-)
-def test_the_proxy_of_the_environment_is_used_where_it_should(monkeypatch, root, proxy):
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    monkeypatch.setenv("NO_PROXY", "inside.example")
-
-    assert environment_proxy(root) == proxy
-
-
-def test_a_redirect_is_not_followed_with_the_key(service):
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_a_redirect_to_another_host_is_not_followed_with_the_key(service, status):
     with Emulator(api_key=API_KEY) as elsewhere:
-        service.fail_next(status=307, code="", headers={"Location": elsewhere.native_url})
+        service.fail_next(status=status, code="", headers={"Location": elsewhere.native_url + PATH})
 
-        with pytest.raises(ServiceError, match="307"):
+        with pytest.raises(
+            ServiceError, match=f"{status}: Redirected to host 127.0.0.1, .*base_url"
+        ):
             QwenEmbedder(api_key=API_KEY, base_url=service.native_url).embed_query("a")
 
-        assert elsewhere.requests == []
+        assert (len(service.requests), elsewhere.requests) == (1, [])
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_a_redirect_within_the_host_is_not_followed_either(service, status):
+    service.fail_next(status=status, code="Throttling", headers={"Location": PATH})
+
+    with pytest.raises(ServiceError, match=f"{status}: Redirected to another address"):
+        QwenEmbedder(api_key=API_KEY, base_url=service.native_url).embed_query("a")
+
+    assert len(service.requests) == 1
+
+
+def answer_of(head, *blocks, endlessly=False):
+    """Return a handler that answers each connection so, and the event of a connection's end."""
+    ended = threading.Event()
+
+    async def handle(reader, writer):
+        with contextlib.suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+            for block in blocks:
+                writer.write(block)
+                await writer.drain()
+            while endlessly:
+                writer.write(blocks[-1])
+                await writer.drain()
+            await reader.read()
+        ended.set()
+
+    return handle, ended
+
+
+def refused_as_too_large(port, **options):
+    with QwenEmbedder(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", **options) as embedder:
+        with pytest.raises(InvalidResponseError, match="larger than 64 MiB"):
+            embedder.embed_query("a")
+        assert embedder.usage.requests == 1
+
+
+def test_an_answer_without_end_is_cut_off():
+    chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+    handle, ended = answer_of(b"Transfer-Encoding: chunked", chunk, endlessly=True)
+    with serving(handle) as port:
+        refused_as_too_large(port)
+
+        assert ended.wait(5)
+
+
+def test_an_answer_that_announces_too_much_is_not_waited_for():
+    handle, ended = answer_of(b"Content-Length: %d" % (65 * MIB))
+    with serving(handle) as port:
+        refused_as_too_large(port)
+
+        assert ended.wait(5)
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
+    packing = zlib.compressobj(wbits=31)
+    first = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
+    another = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
+    bomb = first + 4095 * another
+    head = b"Content-Encoding: gzip\r\nContent-Length: %d" % len(bomb)
+    handle, ended = answer_of(head, bomb)
+    with serving(handle) as port:
+        tracemalloc.start()
+        try:
+            refused_as_too_large(port, gzip=True)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert ended.wait(5)
+    assert peak < 200 * MIB
 
 
 def test_a_netrc_file_does_not_take_the_place_of_the_key(service, monkeypatch, tmp_path):

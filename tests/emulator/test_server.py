@@ -153,3 +153,11 @@ def test_the_client_of_the_library_is_never_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a second loopback address")
+def test_it_listens_on_one_loopback_address_only():
+    with Emulator() as service:
+        port = int(service.native_url.split(":")[2].split("/")[0])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5).close()

@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import json
 import threading
@@ -427,3 +428,20 @@ def test_nothing_listens_any_more_once_stopped():
         url = service.native_url
     with pytest.raises(urllib.error.URLError):
         send(url)
+
+
+def test_a_storm_makes_a_part_of_all_requests_go_wrong_by_chance(service):
+    service.storm(0.5, seed=1)
+    for _ in range(40):
+        with contextlib.suppress(Exception):
+            embed(service, ["a"])
+    service.storm(0)
+
+    whole = [request for request in service.requests if request.status == 200 and request.whole]
+    assert 10 <= len(whole) <= 30
+    assert {request.status for request in service.requests} >= {200, 429, 500}
+
+
+def test_a_storm_has_a_rate_from_0_to_1(service):
+    with pytest.raises(ValueError, match="rate"):
+        service.storm(1.5)

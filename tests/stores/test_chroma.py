@@ -59,6 +59,7 @@ def test_what_a_collection_saves_makes_the_object_again(chroma):
         == {
             "model": "text-embedding-v4",
             "instruct": "Find it",
+            "long_text": "error",
         }
     )
     assert again(TEXTS) == chroma(TEXTS)
