@@ -11,6 +11,7 @@ from typing import Any
 
 from stub import NATIVE
 
+import qwen_embed.session  # noqa: F401 -- loaded with the first call else: aiohttp and numpy
 from contenders.contender import API_KEY, MODEL, Contender, Embed, Rows
 
 
