@@ -1,5 +1,6 @@
 """Qwen text embeddings: right, fast, cheap and safe."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed.client import QwenEmbedder
@@ -32,7 +33,8 @@ from qwen_embed.usage import Price, Usage
 from qwen_embed.version import __version__
 
 if TYPE_CHECKING:
-    from qwen_embed.sparse import SparseVectors
+    from qwen_embed.limiter import Limits
+    from qwen_embed.sparse import SparseRow, SparseVectors
 
 __all__ = [
     "AccessError",
@@ -44,6 +46,7 @@ __all__ = [
     "EmbeddingResult",
     "InputError",
     "InvalidResponseError",
+    "Limits",
     "MalformedResponseError",
     "ModelNotFoundError",
     "ModerationError",
@@ -58,6 +61,7 @@ __all__ = [
     "ServerError",
     "ServiceError",
     "SharedToken",
+    "SparseRow",
     "SparseVectors",
     "TextFailure",
     "TextRefusedError",
@@ -66,10 +70,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "SparseVectors":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Loads numpy, which importing an adapter must not.
-    from qwen_embed.sparse import SparseVectors  # noqa: PLC0415
+_LAZY = {
+    "Limits": "qwen_embed.limiter",
+    # These load numpy, which importing an adapter must not.
+    "SparseRow": "qwen_embed.sparse",
+    "SparseVectors": "qwen_embed.sparse",
+}
 
-    return SparseVectors
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -171,6 +171,7 @@ def emulator():
 @pytest.fixture(scope="module")
 def embedder(emulator):
     with QwenEmbedder(api_key=API_KEY, base_url=emulator.native_url, dimension=64) as embedder:
+        embedder.embed_query("so that a refusal is known to be a text's and not the request's")
         yield embedder
 
 
