@@ -9,6 +9,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from qwen_embed import wire
@@ -63,7 +64,7 @@ class Call:
     until: float | None = None
     waiting: int = 0
 
-    @property
+    @cached_property
     def tokens_per_text(self) -> float:
         """An estimate, from the first texts."""
         first = self.texts[:_SAMPLE]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 from qwen_embed.account import Account, Outcome
 from qwen_embed.limiter import AccountLimiter, Gate
 from qwen_embed.rate import CAUTION
+from qwen_embed.session import build_limiter
+from qwen_embed.settings import EmbeddingSettings
 
 SERVED = Outcome("served", tokens=10)
 OTHER = Outcome("other")
@@ -264,3 +267,26 @@ async def test_limits_say_what_is_known(gate, time):
     assert told.limits.requests_per_minute == pytest.approx(300 * CAUTION)
     assert told.limits.tokens_per_minute == pytest.approx(3000 * CAUTION)
     assert told.limits.concurrency == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "requests_per_second"),
+    [
+        ({"region": "cn-beijing"}, 30),
+        ({"region": "intl", "model": "text-embedding-v3"}, 100),
+        ({"region": "cn-beijing", "model": "a-model-of-tomorrow"}, None),
+        ({"base_url": "http://127.0.0.1:1/api/v1", "region": "cn-beijing"}, None),
+    ],
+    ids=["beijing", "singapore", "unknown model", "another host"],
+)
+def test_published_limits_count_for_the_services_own_hosts_alone(
+    options, requests_per_second, time
+):
+    runtime = SimpleNamespace(shared={}, call_later=time.call_later)
+
+    build_limiter(EmbeddingSettings(api_key="sk-1", **options), runtime, None)
+
+    [gate] = runtime.shared.values()
+    gate.account.leave(time.now, 10.0)
+    expected = requests_per_second and CAUTION * requests_per_second
+    assert gate.account.known_pace("requests") == pytest.approx(expected)
