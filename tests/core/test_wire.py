@@ -24,14 +24,14 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
-from qwen_embed.wire import Answer, Parameters, build_body, parse_refusal
+from qwen_embed.wire import Answer, Parameters, build_body, native, parse_refusal
 
 
 @pytest.fixture(params=["lists", "arrays", "arrays without simdjson"])
 def form(request, monkeypatch):
     """Read every answer in each of the ways there are."""
     if request.param == "arrays without simdjson":
-        monkeypatch.setattr(wire, "simdjson", None)
+        monkeypatch.setattr(native, "simdjson", None)
     return request.param
 
 

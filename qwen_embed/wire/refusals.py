@@ -1,0 +1,180 @@
+"""Refusals of every protocol as typed errors.
+
+Codes and messages are those of the service's documentation and of recorded answers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from qwen_embed.errors import (
+    AccessError,
+    AuthenticationError,
+    BatchSizeError,
+    ModelNotFoundError,
+    ModerationError,
+    RateLimitError,
+    ServerError,
+    ServiceError,
+    TextRefusedError,
+)
+
+
+class _CompatibleError(msgspec.Struct):
+    message: str | None = None
+    code: str | None = None
+    type: str | None = None
+    id: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    id: str | None = None
+    error: _CompatibleError | str | None = None
+
+
+_REFUSAL = msgspec.json.Decoder(_Refusal)
+
+_AUTHENTICATION = {"invalidapikey", "invalid_api_key"}
+_ACCESS = {
+    "arrearage",
+    "access_denied",
+    "allocationquota.freetieronly",
+    "commoditynotpurchased",
+    "not authorized",
+    "postpaidbilloverdue",
+    "prepaidbilloverdue",
+}
+_MODEL = {"modelnotfound", "model.notexist", "model_not_found", "model_not_supported"}
+_MODERATION = {"datainspectionfailed", "data_inspection_failed"}
+_THROTTLED = {"insufficient_quota", "limit_burst_rate", "limit_requests", "limitrequests"}
+_THROTTLED_BY: dict[str, Literal["requests", "tokens", "burst"]] = {
+    "throttling.allocationquota": "tokens",
+    "insufficient_quota": "tokens",
+    "throttling.burstrate": "burst",
+    "limit_burst_rate": "burst",
+}
+_SERVER = {
+    "modelservicefailed",
+    "modelservingerror",
+    "modelunavailable",
+    "requesttimeout",
+    "serviceunavailable",
+    "systemerror",
+}
+_BATCH_SIZE = re.compile(r"batch size is invalid(?:\D*larger than (\d+))?", re.IGNORECASE)
+# A 429 with a code that else means throttling, told apart by nothing but its words.
+_FREE_QUOTA_GONE = "free allocated quota exceeded"
+
+
+def parse_refusal(
+    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
+) -> ServiceError:
+    """Return the typed error for an answer that is not a success.
+
+    It is told by status and code, never by the words of the message, but for the two facts that
+    the service gives in no other way: the cap on texts, and a free quota that is gone. Bodies of
+    the native and of the OpenAI-compatible protocol are read alike.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, with names in any case.
+        body: The answer's body, which need not be JSON.
+        now: The time that an HTTP date in `Retry-After` is counted from; the clock's if not given.
+    """
+    if 300 <= status < 400:
+        return ServiceError(_redirect(headers), status_code=status)
+    try:
+        refusal = _REFUSAL.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        refusal = _Refusal()
+    error = refusal.error
+    if not isinstance(error, _CompatibleError):
+        error = _CompatibleError(message=error)
+    code = refusal.code or error.code or error.type or ""
+    message = refusal.message or error.message or _excerpt(body) or "The service gave no reason."
+    details: dict[str, Any] = {
+        "status_code": status,
+        "code": code,
+        "request_id": refusal.request_id or refusal.id or error.id,
+        "retry_after": _retry_after(headers, now),
+    }
+    kind = _kind(status, code.lower(), message)
+    if kind is BatchSizeError:
+        found = _BATCH_SIZE.search(message)
+        limit = int(found[1]) if found and found[1] else None
+        return BatchSizeError(message, limit=limit, **details)
+    if kind is RateLimitError:
+        return RateLimitError(message, quota=_THROTTLED_BY.get(code.lower(), "requests"), **details)
+    return kind(message, **details)
+
+
+def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: C901, PLR0911 -- a table in order of precedence
+    if code in _ACCESS or code.startswith(("accessdenied", "model.accessdenied", "workspace.")):
+        return AccessError
+    if status == 429 and _FREE_QUOTA_GONE in message.lower():
+        return AccessError
+    if code in _AUTHENTICATION or status == 401:
+        return AuthenticationError
+    if code in _MODEL:
+        return ModelNotFoundError
+    if code in _THROTTLED or code.startswith("throttling") or status == 429:
+        return RateLimitError
+    if status in (408, 500) or status > 500 or code in _SERVER or code.startswith("internalerror"):
+        return ServerError
+    if status == 403:
+        return AccessError
+    if code in _MODERATION:
+        return ModerationError
+    if status in (200, 400) and _BATCH_SIZE.search(message):
+        return BatchSizeError
+    if status in (200, 400, 413, 422):
+        return TextRefusedError
+    return ServiceError
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    target = next((value for name, value in headers.items() if name.lower() == "location"), "")
+    # No more of the address than its host: the rest may be anything.
+    host = urlsplit(target).hostname
+    where = f"host {host}" if host else "another address"
+    return f"Redirected to {where}, which was not followed, since the key would go along."
+
+
+def _excerpt(body: bytes) -> str:
+    return " ".join(body[:200].decode("utf-8", "replace").split())
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
+    lowered = {name.lower(): value.strip() for name, value in headers.items()}
+    seconds = _number(lowered.get("retry-after"))
+    milliseconds = _number(lowered.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    if seconds is not None:
+        return max(0.0, seconds)
+    try:
+        at = parsedate_to_datetime(lowered["retry-after"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    return max(0.0, (at - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
