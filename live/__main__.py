@@ -23,7 +23,7 @@ from qwen_embed.endpoints import (
     API_KEY_VARIABLE,
     SHARED_HOSTS,
     WORKSPACE_VARIABLE,
-    native_root,
+    find_endpoint,
 )
 from qwen_embed.version import __version__
 
@@ -117,8 +117,9 @@ def _address(env: Mapping[str, str]) -> tuple[Address, str]:
     if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
         raise CannotRunError(f"{API_KEY_VARIABLE} holds characters that no key has.")
     workspace = env.get(WORKSPACE_VARIABLE) or None
-    root, region = native_root(base_url=None, region=None, workspace=workspace, env=env)
-    return Address(root, api_key, workspace), _region_of(root, region)
+    endpoint = find_endpoint("native", base_url=None, region=None, workspace=workspace, env=env)
+    root = endpoint.root
+    return Address(root, api_key, workspace), _region_of(root, endpoint.region)
 
 
 def _check_folder(report: Path) -> None:

@@ -20,7 +20,7 @@ import aiohttp
 from qwen_embed.endpoints import NATIVE_ROOT
 from qwen_embed.transport import environment_proxy
 from qwen_embed.version import __version__
-from qwen_embed.wire import PATH
+from qwen_embed.wire.native import PATH
 
 COMPATIBLE_ROOT = "/compatible-mode/v1"
 COMPATIBLE_PATH = "/embeddings"

@@ -67,14 +67,19 @@ class _Opening:
     __hash__ = None  # type: ignore[assignment]  # as the embedder itself
 
 
-def check_sparse(model: str) -> None:
-    """Raise for a model that makes no sparse vectors.
+def check_sparse(settings: EmbeddingSettings) -> None:
+    """Raise for a model or a protocol that has no sparse vectors.
 
     Raises:
-        InputError: If it is known to make none.
+        InputError: If it is known to have none.
     """
-    if not find_model(model).sparse:
-        raise InputError(f"{model} makes no sparse vectors; text-embedding-v4 does.")
+    if not find_model(settings.model).sparse:
+        raise InputError(f"{settings.model} makes no sparse vectors; text-embedding-v4 does.")
+    if settings.protocol == "openai":
+        raise InputError(
+            "The OpenAI-compatible protocol has no sparse vectors; the native one has them: leave "
+            "protocol out, and name a base_url that ends in /api/v1."
+        )
 
 
 class EmbedderBase(EmbeddingSettings):
@@ -105,14 +110,14 @@ class EmbedderBase(EmbeddingSettings):
     def _both(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
-        check_sparse(self.model)
+        check_sparse(self)
         session = self._session
         return session.embed(texts, text_type, session.LISTS_AND_SPARSE).whole()
 
     async def _aboth(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
-        check_sparse(self.model)
+        check_sparse(self)
         session = self._session
         return (await session.aembed(texts, text_type, session.LISTS_AND_SPARSE)).whole()
 
@@ -144,7 +149,7 @@ class EmbedderBase(EmbeddingSettings):
         Raises:
             InputError: If the model makes no sparse vectors, or a text cannot be embedded.
         """
-        check_sparse(self.model)
+        check_sparse(self)
         session = self._session
         form = session.SPARSE_WITH_TOKENS
         (query_row,) = session.embed([query], "query", form).whole()
@@ -153,7 +158,7 @@ class EmbedderBase(EmbeddingSettings):
 
     async def aexplain_match(self, query: str, document: str) -> list[SharedToken]:
         """Say why a document matches a query; see `explain_match`."""
-        check_sparse(self.model)
+        check_sparse(self)
         session = self._session
         form = session.SPARSE_WITH_TOKENS
         (query_row,) = (await session.aembed([query], "query", form)).whole()
@@ -200,7 +205,7 @@ class SparseBase(EmbedderBase):
 
     @model_validator(mode="after")
     def _check_sparse(self) -> Self:
-        check_sparse(self.model)
+        check_sparse(self)
         if self.dimension is not None or self.normalize:
             raise ValueError("dimension and normalize are for dense vectors.")
         return self
@@ -216,7 +221,9 @@ class SparseBase(EmbedderBase):
             node_text: Returns the text of the node that a document stands for, or `None`.
         """
         shared = cls.model_fields.keys() & type(dense).model_fields.keys()
-        options = shared - {"dimension", "normalize", "model_name"}
+        options = shared - {"dimension", "normalize", "model_name", "dimension_by"}
+        if dense.client is not None:
+            options -= {"base_url", "region"}
         sparse = cls(**{name: getattr(dense, name) for name in options})
 
         def pair() -> Pair:
@@ -266,7 +273,7 @@ class QwenEmbedder(EmbedderBase):
     @model_validator(mode="after")
     def _check_output(self) -> Self:
         if self.output != "dense":
-            check_sparse(self.model)
+            check_sparse(self)
         return self
 
     def embed_documents(self, texts: Iterable[str]) -> EmbeddingResult:

@@ -15,12 +15,15 @@
             ├── AccessError                rights, arrears, used up free tier, overdue bills
             ├── ModelNotFoundError         the model
             ├── BatchSizeError             too many texts; learnt from, never raised to the user
+            ├── DimensionRefusedError      the dimension
+            ├── EncodingRefusedError       how numbers are printed; learnt from
             ├── TextRefusedError           something in the texts; halved until the text is known
             │   └── ModerationError        the service's content inspection
             ├── RateLimitError             throttled; retried
             └── ServerError                the service's own fault; retried
 
-No message ever holds the API key. `PlainHttpWarning` is the only warning.
+No message ever holds the API key. `PlainHttpWarning` and
+`RolesLostWarning` are the only warnings.
 """
 
 from __future__ import annotations
@@ -36,6 +39,10 @@ that they are told apart; or the whole call, since no other request would fare b
 
 class PlainHttpWarning(UserWarning):
     """The key and the texts go to another machine unencrypted. Given once for each host."""
+
+
+class RolesLostWarning(UserWarning):
+    """Queries go out as documents do, since the protocol and the model tell them not apart."""
 
 
 class QwenEmbedError(Exception):
@@ -172,6 +179,17 @@ class BatchSizeError(ServiceError):
     def __init__(self, message: str, *, limit: int | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.limit = limit
+
+
+class DimensionRefusedError(ServiceError):
+    """The service refused the dimension, whatever the texts."""
+
+
+class EncodingRefusedError(ServiceError):
+    """The server does not know the encoding of numbers that was asked for.
+
+    It is asked again for printed ones, so that users see this only where it refuses those too.
+    """
 
 
 class TextRefusedError(ServiceError):

@@ -7,6 +7,7 @@ unknown name works, and a smaller cap named by the service's own error is learnt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -123,6 +124,41 @@ MODELS: dict[str, Model] = {
 }
 
 
+_OPEN_WEIGHTS = re.compile(r"qwen3[-_]?embedding(?:\D*(0\.6|4|8)b)?", re.IGNORECASE)
+_OPEN_WEIGHTS_DIMENSIONS = {"0.6": 1024, "4": 2560, "8": 4096}
+
+QUERY_TEMPLATE = "Instruct: {task}\nQuery:{query}"
+"""What Qwen3-Embedding was trained to see queries in; documents go in as they are."""
+
+WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
+"""The task that Qwen3-Embedding's own configuration names where none is given."""
+
+
+def has_open_weights(name: str) -> bool:
+    """Return whether a name is one under which servers know a Qwen3-Embedding model.
+
+    Example:
+        >>> has_open_weights("Qwen/Qwen3-Embedding-0.6B"), has_open_weights("qwen3-embedding:4b")
+        (True, True)
+        >>> has_open_weights("text-embedding-v4")
+        False
+    """
+    return _OPEN_WEIGHTS.search(name) is not None
+
+
+def _open_weights(name: str) -> Model | None:
+    found = _OPEN_WEIGHTS.search(name)
+    if found is None:
+        return None
+    return Model(
+        name=name,
+        default_dimension=_OPEN_WEIGHTS_DIMENSIONS.get(found[1] or ""),
+        texts_per_request=32,
+        tokens_per_text=32_768,
+        sparse=False,
+    )
+
+
 def find_model(name: str) -> Model:
     """Return the table's row for a model, or a permissive one for a name the table does not have.
 
@@ -132,4 +168,4 @@ def find_model(name: str) -> Model:
         >>> find_model("a-model-of-tomorrow").dimensions
         ()
     """
-    return MODELS.get(name) or Model(name=name)
+    return MODELS.get(name) or _open_weights(name) or Model(name=name)

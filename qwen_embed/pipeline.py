@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from qwen_embed import wire
 from qwen_embed.account import Outcome, Permit
 from qwen_embed.errors import (
     BatchSizeError,
+    EncodingRefusedError,
     ModerationError,
     RateLimitError,
     RequestError,
@@ -27,6 +27,7 @@ from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import Rows
 from qwen_embed.transport import Reply, Transport
 from qwen_embed.usage import Usage
+from qwen_embed.wire import Answer, Parameters, Wire, parse_refusal
 
 _SAMPLE = 10
 _REFUSED_FOR_ALL = 3
@@ -53,7 +54,7 @@ class Call:
     """
 
     texts: Sequence[str]
-    parameters: wire.Parameters
+    parameters: Parameters
     rows: Rows[Any]
     indices: Sequence[int] | None = None
     progress: Callable[[int], object] = lambda _: None
@@ -75,6 +76,7 @@ class Pipeline:
     """Sends calls through one limiter and one transport.
 
     Args:
+        wire: The protocol.
         transport: Carries the requests.
         limiter: Says when they leave.
         retry: Says whether they are repeated.
@@ -85,9 +87,10 @@ class Pipeline:
         max_request_tokens: Most estimated tokens in one request, or `None`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- whatever has to do with time, chance and sockets is passed in
         self,
         *,
+        wire: Wire,
         transport: Transport,
         limiter: Limiter,
         retry: RetryPolicy,
@@ -98,6 +101,7 @@ class Pipeline:
         max_request_tokens: int | None,
     ) -> None:
         self.transport = transport
+        self._wire = wire
         self._limiter = limiter
         self._retry = retry
         self._sleep = sleep
@@ -197,25 +201,27 @@ class Pipeline:
         if blames_texts and not self._served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 
-    async def _ask(
-        self, call: Call, texts: Sequence[str], tokens: int, permit: Permit
-    ) -> wire.Answer:
+    async def _ask(self, call: Call, texts: Sequence[str], tokens: int, permit: Permit) -> Answer:
         """Send one request until it is answered or given up."""
         sent = failures = 0
         while True:
+            wire = self._wire
             served_before = self._limiter.served
             outcome = Outcome("other")
+            plainer: Wire | None = None
             try:
                 body = wire.build_body(texts, call.parameters)
                 call.usage.requests += 1
                 call.usage.retries += sent > 0
                 sent += 1
-                answer = self._read(call, await self.transport.post(wire.PATH, body), len(texts))
+                answer = self._read(call, await self.transport.post(wire.path, body), len(texts))
                 outcome = Outcome("served", answer.tokens)
                 self._served += 1
             except RequestError as error:
                 failure = error
-                if error.scope == "call":
+                if isinstance(error, EncodingRefusedError) and wire.plainer is not None:
+                    self._wire = plainer = wire.plainer
+                elif error.scope == "call":
                     self._end_all(error)  # before the permit goes on to another request
                 elif isinstance(error, RateLimitError):
                     outcome = Outcome(error.quota, retry_after=error.retry_after)
@@ -223,33 +229,44 @@ class Pipeline:
                 return answer
             finally:
                 self._limiter.release(permit, outcome)
-            if isinstance(failure, RateLimitError):
-                # While the account serves others, a throttled request only has to wait its turn.
-                asked = failure.retry_after or 0.0
-                starved = self._limiter.served == served_before
-                waited = max(asked, self._limiter.starved_for() if starved else 0.0)
-                if (starved or asked) and not self._retry.outlasts(waited):
-                    raise failure
-                if asked:
-                    await self._sleep(asked)
-            else:
-                failures += 1
-                wait = self._retry.wait(failure, failures)
-                if wait is None:
-                    raise failure
-                await self._sleep(wait)
+            if plainer is None:  # else it is asked again at once
+                failures += not isinstance(failure, RateLimitError)
+                await self._pause(failure, failures, starved=self._limiter.served == served_before)
             permit = await self._may_send(call, tokens, again=True)
 
-    def _read(self, call: Call, reply: Reply, count: int) -> wire.Answer:
+    async def _pause(self, failure: RequestError, failures: int, *, starved: bool) -> None:
+        """Wait before a request is sent again, or raise where it is not to be.
+
+        Args:
+            failure: Why it failed.
+            failures: How often it has failed for other reasons than a quota.
+            starved: Whether the account has served nothing since it was sent.
+        """
+        if isinstance(failure, RateLimitError):
+            # While the account serves others, a throttled request only has to wait its turn.
+            asked = failure.retry_after or 0.0
+            waited = max(asked, self._limiter.starved_for() if starved else 0.0)
+            if (starved or asked) and not self._retry.outlasts(waited):
+                raise failure
+            if asked:
+                await self._sleep(asked)
+            return
+        wait = self._retry.wait(failure, failures)
+        if wait is None:
+            raise failure
+        await self._sleep(wait)
+
+    def _read(self, call: Call, reply: Reply, count: int) -> Answer:
         try:
             if reply.status != 200:
-                raise wire.parse_refusal(reply.status, reply.headers, reply.body)
-            answer = wire.parse_answer(
+                raise parse_refusal(reply.status, reply.headers, reply.body)
+            answer = self._wire.parse_answer(
                 reply.body,
                 count=count,
                 dimension=call.parameters.dimension or self._dimension,
                 output=call.parameters.output,
                 arrays=call.rows.arrays,
+                cut=call.parameters.cut,
             )
         except ServiceError as error:
             error.hint = self._advise(error)

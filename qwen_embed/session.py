@@ -38,11 +38,12 @@ from qwen_embed.rows import (
     Form,
     Rows,
 )
+from qwen_embed.sdk_clients import recognise
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.stream import BLOCKS_AHEAD, Stream
-from qwen_embed.transport import AiohttpTransport
+from qwen_embed.transport import AiohttpTransport, Transport
 from qwen_embed.usage import Usage
-from qwen_embed.wire import Output, Parameters, TextType
+from qwen_embed.wire import NATIVE, OPENAI, Output, Parameters, TextType
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -204,7 +205,13 @@ class Session:
     ) -> Call:
         settings = self._settings
         parameters = Parameters(
-            settings.model, text_type, settings.dimension, settings.instruct, output
+            settings.model,
+            text_type,
+            settings.dimension,
+            settings.instruct,
+            output,
+            query_template=settings.resolved_template,
+            cut=settings.dimension_by == "client",
         )
         return Call(plan.unique, parameters, rows, until=until)
 
@@ -282,24 +289,46 @@ class Session:
 
 def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
     """Return the parts put together as the settings say."""
-    root, api_key = settings.resolved
+    root, _ = settings.resolved
     return Pipeline(
-        transport=AiohttpTransport(
-            root,
-            api_key=api_key,
-            workspace=settings.workspace,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            gzip=settings.gzip,
-            connections=settings.max_concurrency,
-        ),
+        wire=NATIVE if settings.protocol == "native" else OPENAI,
+        transport=build_transport(settings),
         limiter=limiter,
         retry=RetryPolicy(settings.max_retries, random=random.random),
         sleep=asyncio.sleep,
-        advise=lambda error: advise(error, model=settings.model, root=root, region=settings.region),
+        advise=lambda error: advise(
+            error,
+            model=settings.model,
+            root=root,
+            region=settings.region,
+            protocol=settings.protocol or "native",
+        ),
         batch_size=settings.batch_size or find_model(settings.model).texts_per_request,
         max_concurrency=settings.max_concurrency,
         max_request_tokens=settings.max_request_tokens,
+    )
+
+
+def build_transport(settings: EmbeddingSettings) -> Transport:
+    """Return what carries the requests: our own transport, or one over the user's client."""
+    root, api_key = settings.resolved
+    if settings.client is not None:
+        # Loads nothing heavy, but is of use to few.
+        from qwen_embed.sdk_transports import transport_over  # noqa: PLC0415
+
+        return transport_over(
+            recognise(settings.client),
+            timeout=settings.timeout,
+            connections=settings.max_concurrency,
+        )
+    return AiohttpTransport(
+        root,
+        api_key=api_key,
+        workspace=settings.workspace,
+        timeout=settings.timeout,
+        connect_timeout=settings.connect_timeout,
+        gzip=settings.gzip,
+        connections=settings.max_concurrency,
     )
 
 

@@ -30,26 +30,44 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from qwen_embed import endpoints
-from qwen_embed.errors import PlainHttpWarning
-from qwen_embed.models import find_model
+from qwen_embed.endpoints import Endpoint, ProtocolName
+from qwen_embed.errors import PlainHttpWarning, RolesLostWarning
+from qwen_embed.migration import without_foreign
+from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
+from qwen_embed.sdk_clients import SdkClient, recognise
 from qwen_embed.tokens import can_count
 
 ALIASES = {
     "model_name": "model",
     "dimensions": "dimension",
     "dashscope_api_key": "api_key",
+    "openai_api_key": "api_key",
+    "openai_api_base": "base_url",
+    "api_base": "base_url",
     "chunk_size": "batch_size",
+    "request_timeout": "timeout",
 }
 """Names accepted so that code written for other classes runs with only its import changed."""
 
 
+_OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
 _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
 _NOT_THE_USERS = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
 _hosts_warned_of: set[str] = set()
 
 
-def _also(alias: str) -> AliasChoices:
-    return AliasChoices(ALIASES[alias], alias)
+_DERIVED_FROM = {
+    "api_key": {"base_url", "client"},
+    "base_url": {"region", "workspace", "client"},
+    "region": {"base_url", "workspace", "client"},
+    "protocol": {"base_url", "model", "client"},
+    "query_template": {"model", "protocol"},
+}
+"""Options that follow from others where the user does not name them."""
+
+
+def _names_of(option: str) -> AliasChoices:
+    return AliasChoices(option, *(alias for alias, name in ALIASES.items() if name == option))
 
 
 class EmbeddingSettings(BaseModel):
@@ -68,17 +86,34 @@ class EmbeddingSettings(BaseModel):
     )
 
     model: str = Field(
-        default="text-embedding-v4", min_length=1, validation_alias=_also("model_name")
+        default="text-embedding-v4", min_length=1, validation_alias=_names_of("model")
     )
     """Any model the service knows, today or tomorrow."""
 
-    dimension: int | None = Field(default=None, gt=0, validation_alias=_also("dimensions"))
+    dimension: int | None = Field(default=None, gt=0, validation_alias=_names_of("dimension"))
     """Length of a dense vector; the model's own where not given. Checked against the table only
     for models in the table."""
 
     instruct: str | None = None
     """What the search is for, in English, such as "Given a question, retrieve passages that answer
     it". Sent with queries only."""
+
+    protocol: ProtocolName | None = None
+    """`native`, the service's own; or `openai`, the compatible one, which self-hosted servers speak
+    too, and which has no roles and no sparse vectors. Where not given: that of `client`, else
+    `openai` for a Qwen3-Embedding model or a `base_url` that ends in `/v1` other than `/api/v1`,
+    else `native`."""
+
+    query_template: str | None = None
+    """What queries are put into by the `openai` protocol: `Instruct: {task}\\nQuery:{query}`, say,
+    with `instruct` for the task; documents go out as they are. Where not given: this one for
+    Qwen3-Embedding models, as they were trained, and none for others. `{query}` sends queries as
+    they are."""
+
+    dimension_by: Literal["server", "client"] = "server"
+    """Who makes vectors of `dimension`. `client` is for self-hosted servers that refuse or ignore
+    `dimensions`: rows come in the model's own length, and are cut and scaled to unit length here,
+    as models trained for it (Matryoshka) allow."""
 
     normalize: bool = False
     """Scale dense rows to unit length."""
@@ -95,9 +130,10 @@ class EmbeddingSettings(BaseModel):
     which nothing is sent."""
 
     api_key: SecretStr | None = Field(
-        default=None, exclude=True, validation_alias=_also("dashscope_api_key")
+        default=None, exclude=True, validation_alias=_names_of("api_key")
     )
-    """The key; else `DASHSCOPE_API_KEY`. A key belongs to one region."""
+    """The key; else `DASHSCOPE_API_KEY`, else what the program gave `dashscope.api_key`. A key
+    belongs to one region. Servers of one's own are sent none but the one given here."""
 
     region: str | None = Field(default=None, exclude=True)
     """`cn-beijing`, `ap-southeast-1` (or `intl`), `cn-hongkong`, `us-east-1`, `eu-central-1` or
@@ -106,12 +142,19 @@ class EmbeddingSettings(BaseModel):
     workspace: str | None = Field(default=None, exclude=True)
     """A workspace's id; else `DASHSCOPE_WORKSPACE`. It selects the workspace's host and header."""
 
-    base_url: str | None = Field(default=None, exclude=True)
-    """Root of the native protocol, such as `https://dashscope.aliyuncs.com/api/v1`; else
-    `DASHSCOPE_BASE_URL` or `DASHSCOPE_HTTP_BASE_URL`, else made from `region` and `workspace`."""
+    base_url: str | None = Field(default=None, exclude=True, validation_alias=_names_of("base_url"))
+    """Root of the protocol, such as `https://dashscope.aliyuncs.com/api/v1`; else
+    `DASHSCOPE_BASE_URL` or `DASHSCOPE_HTTP_BASE_URL`, else what the program gave
+    `dashscope.base_http_api_url`, else made from `region` and `workspace`."""
+
+    client: Any = Field(default=None, exclude=True, repr=False)
+    """A client of your own that carries the requests, by its address, key, proxies, headers and
+    hooks: `dashscope.Client`, `dashscope.AsyncClient`, `openai.OpenAI` or `openai.AsyncOpenAI`. Its
+    own repeats are switched off for them. It stays yours to close, and an async one should serve
+    nothing else, since it is used on this package's event loop."""
 
     batch_size: int | None = Field(
-        default=None, gt=0, exclude=True, validation_alias=_also("chunk_size")
+        default=None, gt=0, exclude=True, validation_alias=_names_of("batch_size")
     )
     """Texts per request; the model's cap where not given. A smaller cap named by the service's own
     error is learnt while running."""
@@ -129,7 +172,7 @@ class EmbeddingSettings(BaseModel):
     tokens_per_minute: float | None = Field(default=None, gt=0, exclude=True)
     """The account's quota of tokens for the model, likewise."""
 
-    timeout: float = Field(default=60.0, gt=0, exclude=True)
+    timeout: float = Field(default=60.0, gt=0, exclude=True, validation_alias=_names_of("timeout"))
     """Seconds for one request, from its sending to its last byte."""
 
     connect_timeout: float = Field(default=10.0, gt=0, exclude=True)
@@ -161,38 +204,85 @@ class EmbeddingSettings(BaseModel):
                 refusal = _without_input(error)
             else:
                 _warn_of_plain_http(self.__dict__["base_url"])
+                _warn_of_lost_roles(self)
                 return
             raise refusal
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return without_foreign(options, cls.model_fields.keys())
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         """Fill in what the environment says, so that a copy in another process has it too."""
+        if self.client is None:
+            self._resolve_endpoint()
+        else:
+            self._resolve_client(recognise(self.client))
+        self._check_model()
+        self._check_protocol()
+        return self
+
+    def _resolve_endpoint(self) -> None:
         env = os.environ
-        given_key = self.api_key.get_secret_value() if self.api_key else ""
-        api_key = (given_key or env.get(endpoints.API_KEY_VARIABLE, "")).strip()
-        if not api_key:
+        module = sys.modules.get("dashscope")
+        open_weights = has_open_weights(self.model)
+        protocol = self.protocol or endpoints.implied_protocol(
+            self.base_url, open_weights=open_weights
+        )
+        if open_weights and self.base_url is None:
+            raise ValueError(f"{self.model} is not the service's: give the base_url that has it.")
+        workspace = self.workspace or env.get(endpoints.WORKSPACE_VARIABLE) or None
+        endpoint = endpoints.find_endpoint(
+            protocol,
+            base_url=self.base_url,
+            region=self.region,
+            workspace=workspace,
+            env=env,
+            module_url=endpoints.root_of_module(module),
+        )
+        # Straight into the fields: __setattr__ guards them, and fields_set keeps the user's own.
+        self.__dict__.update(
+            api_key=self._find_key(endpoint, getattr(module, "api_key", None)),
+            workspace=workspace if endpoint.of_service else None,
+            base_url=endpoint.root,
+            region=endpoint.region,
+            protocol=protocol,
+        )
+
+    def _find_key(self, endpoint: Endpoint, of_module: object) -> SecretStr | None:
+        key = (self.api_key.get_secret_value() if self.api_key else "").strip()
+        if not key and endpoint.of_service:
+            key = os.environ.get(endpoints.API_KEY_VARIABLE, "").strip()
+            key = key or (of_module.strip() if isinstance(of_module, str) else "")
+        if not key and endpoint.of_service:
             raise ValueError(
                 f"no API key: set {endpoints.API_KEY_VARIABLE} or give `api_key`. To try without a "
                 f"key, start the emulator: python -m qwen_embed.emulator"
             )
-        if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        if not (key.isascii() and key.isprintable()) or " " in key:
             raise ValueError("`api_key` holds characters that no key has.")
-        workspace = self.workspace or env.get(endpoints.WORKSPACE_VARIABLE) or None
-        base_url, region = endpoints.native_root(
-            base_url=self.base_url, region=self.region, workspace=workspace, env=env
-        )
-        # Straight into the fields: __setattr__ guards them, and fields_set keeps the user's own.
-        self.__dict__.update(
-            api_key=SecretStr(api_key), workspace=workspace, base_url=base_url, region=region
-        )
-        self._check_model()
-        return self
+        return SecretStr(key) if key else None
+
+    def _resolve_client(self, sdk: SdkClient) -> None:
+        fields = EmbeddingSettings.model_fields
+        own = [name for name in _OF_CONNECTIONS if self.__dict__[name] != fields[name].default]
+        if own:
+            raise ValueError(f"{', '.join(own)}: the client has its own. Set it there.")
+        if self.protocol not in (None, sdk.protocol):
+            raise ValueError(f"protocol={self.protocol!r}: the client speaks {sdk.protocol!r}.")
+        region = endpoints.region_of(sdk.root)
+        self.__dict__.update(base_url=sdk.root, region=region, protocol=sdk.protocol)
 
     def _check_model(self) -> None:
         row = find_model(self.model)
         if self.dimension is not None and row.dimensions and self.dimension not in row.dimensions:
             choices = ", ".join(map(str, sorted(row.dimensions)))
             raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
+        longest = row.default_dimension if has_open_weights(self.model) else None
+        if self.dimension is not None and longest is not None and self.dimension > longest:
+            raise ValueError(f"{self.model} makes vectors of up to {longest} numbers.")
         if self.instruct is not None and not row.instruct:
             raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
         if self.long_text != "error" and row.tokens_per_text is not None and not can_count():
@@ -201,12 +291,45 @@ class EmbeddingSettings(BaseModel):
                 f'installed: pip install "qwen-embed[tokens]"'
             )
 
+    def _check_protocol(self) -> None:
+        template = self.query_template
+        if self.dimension_by == "client" and self.dimension is None:
+            raise ValueError("dimension_by='client' cuts rows to `dimension`: give one.")
+        if self.protocol == "native":
+            if template is not None or self.dimension_by == "client":
+                raise ValueError(
+                    "query_template and dimension_by='client' are for protocol='openai': the "
+                    "native one has roles, and makes vectors of the length asked for."
+                )
+            return
+        if self.dimension_by == "client" and find_model(self.model).dimensions:
+            raise ValueError(f"{self.model} makes such vectors itself: leave dimension_by out.")
+        if template is None and has_open_weights(self.model):
+            template = self.__dict__["query_template"] = QUERY_TEMPLATE
+        if template is not None and template.count("{query}") != 1:
+            raise ValueError("query_template must hold {query} once.")
+        if self.instruct is not None and "{task}" not in (template or ""):
+            raise ValueError(
+                "instruct: the OpenAI-compatible protocol has no place for it. Use the native "
+                "protocol, or a query_template that holds {task}."
+            )
+
+    @property
+    def resolved_template(self) -> str | None:
+        """The template of queries with the task filled in, or `None` where there is none."""
+        if self.query_template is None:
+            return None
+        return self.query_template.replace("{task}", self.instruct or WEB_SEARCH)
+
     @property
     def resolved(self) -> tuple[str, SecretStr]:
-        """The root and the key that are used; where not given, the environment's."""
-        if self.base_url is None or self.api_key is None:
+        """The root and the key that are used; the key is empty where there is none."""
+        if self.base_url is None:
             raise TypeError("Options are resolved when the object is made.")
-        return self.base_url, self.api_key
+        key = self.api_key
+        if self.client is not None:
+            key = SecretStr(recognise(self.client).key)
+        return self.base_url, key or SecretStr("")
 
     @property
     def cache_namespace(self) -> str:
@@ -218,10 +341,11 @@ class EmbeddingSettings(BaseModel):
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
             'qwen-embed-text-embedding-v4-512-1bbf13005980'
         """
+        # Only what differs from the default, so that options of later releases change no name.
         options = {
             name: self.__dict__[name]
             for name, field in EmbeddingSettings.model_fields.items()
-            if not field.exclude
+            if not field.exclude and self.__dict__[name] != field.default
         }
         digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
         model = re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
@@ -251,9 +375,28 @@ class EmbeddingSettings(BaseModel):
         }
         if changes.keys() & {"region", "workspace"}:
             del options["base_url"]
-            if "region" not in changes and "region" not in self.model_fields_set:
-                del options["region"]
-        return type(self)(**{**options, **changes})
+        for name, others in _DERIVED_FROM.items():
+            if others & changes.keys() and name not in self.model_fields_set:
+                options.pop(name, None)
+        if changes.get("client", self.client) is not None:
+            for name in ("base_url", "region"):  # the client's
+                options.pop(name, None)
+        copied = type(self)(**{**options, **changes})
+        copied.__pydantic_fields_set__ = self.model_fields_set | changes.keys()
+        return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return what a pickle holds.
+
+        Raises:
+            TypeError: If there is a `client`: its connections cannot go to another process.
+        """
+        if self.client is not None:
+            raise TypeError(
+                f"This {type(self).__name__} has a client of yours, which cannot be pickled: for "
+                f"worker processes give api_key and base_url instead of client."
+            )
+        return super().__getstate__()
 
     def __copy__(self) -> Self:
         return self.model_copy()
@@ -302,6 +445,24 @@ def _warn_of_plain_http(root: str) -> None:
         stacklevel=_users_level(),
     )
     _hosts_warned_of.add(host)
+
+
+def _warn_of_lost_roles(settings: EmbeddingSettings) -> None:
+    """Warn that queries are embedded as documents are."""
+    options = settings.__dict__
+    if options["protocol"] == "native" or options["query_template"] is not None:
+        return
+    root = options["base_url"]
+    remedy = "If the model wants queries in a form of their own, give query_template."
+    if endpoints.speaks_for_service(root, "openai"):
+        other = endpoints.with_ending(root, "native")
+        remedy = f"The service's native protocol tells them apart: base_url={other!r}."
+    warnings.warn(
+        f"The OpenAI-compatible protocol has no roles, so queries are embedded as documents are. "
+        f"{remedy} query_template='{{query}}' says that this is meant.",
+        RolesLostWarning,
+        stacklevel=_users_level(),
+    )
 
 
 def _users_level() -> int:

@@ -69,7 +69,7 @@ class AiohttpTransport(Transport):
 
     Args:
         root: The service's root, without a slash at the end.
-        api_key: The key; it goes into one header and nowhere else.
+        api_key: The key; it goes into one header and nowhere else. Empty where there is none.
         workspace: The workspace's id, or `None`.
         timeout: Seconds for one request, from its sending to its last byte.
         connect_timeout: Seconds of them in which a connection must be there.
@@ -112,7 +112,7 @@ class AiohttpTransport(Transport):
             ) as response:
                 answer = await _read(response)
                 if response.status != 200:
-                    answer = _without(self._api_key, answer)
+                    answer = without_key(self._api_key, answer)
                 return Reply(response.status, response.headers, answer)
         except aiohttp.ConnectionTimeoutError:
             failure = RequestTimeoutError(
@@ -123,7 +123,7 @@ class AiohttpTransport(Transport):
         except aiohttp.ClientConnectorCertificateError as error:
             failure = CertificateError(_certificate_fault(error), hint=_TRUST)
         except (aiohttp.ClientError, OSError) as error:
-            failure = ConnectionFailedError(_told(error, self._api_key))
+            failure = ConnectionFailedError(told(error, self._api_key))
         # Raised here, outside the handler: the frames that hold the key's header stay out of it.
         raise failure
 
@@ -176,12 +176,15 @@ def environment_proxy(root: str) -> str | None:
 
 def _headers(api_key: SecretStr, workspace: str | None, *, gzip: bool) -> dict[str, str]:
     headers = {
-        "Authorization": f"Bearer {api_key.get_secret_value()}",
         "Content-Type": "application/json",
         "Accept-Encoding": "gzip" if gzip else "identity",
         "User-Agent": f"qwen-embed/{__version__}",
     }
-    return headers | {"X-DashScope-WorkSpace": workspace} if workspace else headers
+    if api_key.get_secret_value():
+        headers["Authorization"] = f"Bearer {api_key.get_secret_value()}"
+    if workspace:
+        headers["X-DashScope-WorkSpace"] = workspace
+    return headers
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -202,16 +205,16 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     raise InvalidResponseError(f"The answer is larger than {_LARGEST_ANSWER >> 20} MiB.")
 
 
-def _without(api_key: SecretStr, answer: bytes) -> bytes:
+def without_key(api_key: SecretStr, answer: bytes) -> bytes:
     """Return an answer with the key left out, since some gateways repeat a key that they refuse."""
     key = api_key.get_secret_value().encode()
     return answer.replace(key, b"***") if len(key) >= _SHORTEST_SECRET else answer
 
 
-def _told(error: Exception, api_key: SecretStr) -> str:
+def told(error: Exception, api_key: SecretStr) -> str:
     """Return what an error says, without the key and the credentials of a proxy."""
     text = _USER_INFO.sub("//", f"{type(error).__name__}: {error}".rstrip(": "))
-    return _without(api_key, text.encode(errors="replace")).decode()
+    return without_key(api_key, text.encode(errors="replace")).decode()
 
 
 def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:

@@ -1,5 +1,13 @@
 """What goes over the wire, as pure functions: nothing here touches a socket or a clock."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from qwen_embed.wire import compatible, native
 from qwen_embed.wire.exchange import (
     MAX_BODY_BYTES,
     Answer,
@@ -8,18 +16,70 @@ from qwen_embed.wire.exchange import (
     Parameters,
     TextType,
 )
-from qwen_embed.wire.native import PATH, build_body, parse_answer
 from qwen_embed.wire.refusals import parse_refusal
 
 __all__ = [
     "MAX_BODY_BYTES",
-    "PATH",
+    "NATIVE",
+    "OPENAI",
     "Answer",
     "DenseRow",
     "Output",
     "Parameters",
     "TextType",
-    "build_body",
-    "parse_answer",
+    "Wire",
     "parse_refusal",
 ]
+
+
+class BuildBody(Protocol):
+    """Makes a request's body."""
+
+    def __call__(self, texts: Sequence[str], parameters: Parameters) -> bytes:
+        """Return the body."""
+
+
+class ParseAnswer(Protocol):
+    """Reads a 200 answer; see `native.parse_answer`."""
+
+    def __call__(
+        self,
+        body: bytes,
+        *,
+        count: int,
+        dimension: int | None,
+        output: Output,
+        arrays: bool,
+        cut: bool,
+    ) -> Answer:
+        """Return the rows."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One protocol.
+
+    Attributes:
+        path: Where requests go, below the root.
+        build_body: Makes a request's body.
+        parse_answer: Reads an answer.
+        plainer: What to go on with where a server does not know the encoding asked for.
+    """
+
+    path: str
+    build_body: BuildBody
+    parse_answer: ParseAnswer
+    plainer: Wire | None = None
+
+
+NATIVE = Wire(native.PATH, native.build_body, native.parse_answer)
+OPENAI = Wire(
+    compatible.PATH,
+    compatible.build_body,
+    compatible.parse_answer,
+    plainer=Wire(
+        compatible.PATH,
+        partial(compatible.build_body, encoding_format="float"),
+        compatible.parse_answer,
+    ),
+)

@@ -32,6 +32,9 @@ class Parameters:
         dimension: The length of the vectors, or `None` for the model's own.
         instruct: What the search is for. It has effect with queries only and is sent with no other.
         output: Which vectors are asked for; both cost what one costs.
+        query_template: What a query is put into, in place of `{query}`, where the protocol has no
+            roles; `None` where queries go out as they are.
+        cut: Whether rows come in the model's own length and are cut to `dimension` here.
     """
 
     model: str
@@ -39,6 +42,8 @@ class Parameters:
     dimension: int | None = None
     instruct: str | None = None
     output: Output = "dense"
+    query_template: str | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ def parse_answer(
     dimension: int | None,
     output: Output = "dense",
     arrays: bool = False,
+    cut: bool = False,
 ) -> Answer:
     """Return the rows of a 200 answer, in the order of the request's texts.
 
@@ -106,12 +107,14 @@ def parse_answer(
         output: Which vectors were asked for.
         arrays: Whether dense rows may be arrays, which are read without a float object for each
             value.
+        cut: Never: the service makes vectors of the length that is asked for.
 
     Raises:
         InvalidResponseError: If the answer is not one whole row for each text.
         MalformedResponseError: If the body is not whole JSON.
         ServiceError: If the body is a refusal all the same: the service may send one with 200.
     """
+    del cut
     success = None
     if output == "dense":
         success = _read_arrays(body) if arrays and simdjson is not None else _read_lists(body)

@@ -19,6 +19,8 @@ from qwen_embed.errors import (
     AccessError,
     AuthenticationError,
     BatchSizeError,
+    DimensionRefusedError,
+    EncodingRefusedError,
     ModelNotFoundError,
     ModerationError,
     RateLimitError,
@@ -30,17 +32,19 @@ from qwen_embed.errors import (
 
 class _CompatibleError(msgspec.Struct):
     message: str | None = None
-    code: str | None = None
+    code: str | int | None = None  # self-hosted servers repeat the status here
     type: str | None = None
     id: str | None = None
 
 
 class _Refusal(msgspec.Struct):
-    code: str | None = None
+    code: str | int | None = None
     message: str | None = None
     request_id: str | None = None
     id: str | None = None
     error: _CompatibleError | str | None = None
+    type: str | None = None
+    error_type: str | None = None
 
 
 _REFUSAL = msgspec.json.Decoder(_Refusal)
@@ -55,7 +59,13 @@ _ACCESS = {
     "postpaidbilloverdue",
     "prepaidbilloverdue",
 }
-_MODEL = {"modelnotfound", "model.notexist", "model_not_found", "model_not_supported"}
+_MODEL = {
+    "modelnotfound",
+    "model.notexist",
+    "model_not_found",
+    "model_not_supported",
+    "notfounderror",  # of vLLM
+}
 _MODERATION = {"datainspectionfailed", "data_inspection_failed"}
 _THROTTLED = {"insufficient_quota", "limit_burst_rate", "limit_requests", "limitrequests"}
 _THROTTLED_BY: dict[str, Literal["requests", "tokens", "burst"]] = {
@@ -72,7 +82,21 @@ _SERVER = {
     "serviceunavailable",
     "systemerror",
 }
-_BATCH_SIZE = re.compile(r"batch size is invalid(?:\D*larger than (\d+))?", re.IGNORECASE)
+# The second form is that of Text Embeddings Inference: `batch size 33 > maximum allowed batch
+# size 32`.
+_BATCH_SIZE = re.compile(
+    r"batch size is invalid(?:\D*larger than (\d+))?|maximum allowed batch size (\d+)",
+    re.IGNORECASE,
+)
+# vLLM: `Model "..." does not support matryoshka representation, changing output dimensions ...`.
+_DIMENSION = re.compile(
+    r"dimension for embedding|matryoshka"
+    r"|\bdimensions\b.{0,40}(not (support|permit|allow)|unsupported|invalid)"
+    r"|(unknown|unsupported|unexpected|unrecognized|invalid).{0,40}\bdimensions\b",
+    re.IGNORECASE,
+)
+# vLLM before 0.5.2: `base64 encoding is not currently supported`.
+_ENCODING = re.compile(r"encoding_format|base64 encoding", re.IGNORECASE)
 # A 429 with a code that else means throttling, told apart by nothing but its words.
 _FREE_QUOTA_GONE = "free allocated quota exceeded"
 
@@ -82,8 +106,9 @@ def parse_refusal(
 ) -> ServiceError:
     """Return the typed error for an answer that is not a success.
 
-    It is told by status and code, never by the words of the message, but for the two facts that
-    the service gives in no other way: the cap on texts, and a free quota that is gone. Bodies of
+    It is told by status and code, never by the words of the message, but for the facts that
+    are given in no other way: the cap on texts, a free quota that is gone, and whether it is a
+    parameter that was refused and no text. Bodies of
     the native and of the OpenAI-compatible protocol are read alike.
 
     Args:
@@ -101,7 +126,8 @@ def parse_refusal(
     error = refusal.error
     if not isinstance(error, _CompatibleError):
         error = _CompatibleError(message=error)
-    code = refusal.code or error.code or error.type or ""
+    codes = (refusal.code, error.code, error.type, refusal.type, refusal.error_type)
+    code = next((each for each in codes if isinstance(each, str) and each), "")
     message = refusal.message or error.message or _excerpt(body) or "The service gave no reason."
     details: dict[str, Any] = {
         "status_code": status,
@@ -112,7 +138,7 @@ def parse_refusal(
     kind = _kind(status, code.lower(), message)
     if kind is BatchSizeError:
         found = _BATCH_SIZE.search(message)
-        limit = int(found[1]) if found and found[1] else None
+        limit = next(map(int, filter(None, found.groups())), None) if found else None
         return BatchSizeError(message, limit=limit, **details)
     if kind is RateLimitError:
         return RateLimitError(message, quota=_THROTTLED_BY.get(code.lower(), "requests"), **details)
@@ -136,8 +162,12 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
         return AccessError
     if code in _MODERATION:
         return ModerationError
-    if status in (200, 400) and _BATCH_SIZE.search(message):
+    if status in (200, 400, 413, 422) and _BATCH_SIZE.search(message):
         return BatchSizeError
+    if status in (200, 400, 422) and _DIMENSION.search(message):
+        return DimensionRefusedError
+    if status in (200, 400, 422) and _ENCODING.search(message):
+        return EncodingRefusedError
     if status in (200, 400, 413, 422):
         return TextRefusedError
     return ServiceError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 import pytest
 from faces import API_KEY
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
-from qwen_embed.wire import parse_answer
+from qwen_embed.wire import NATIVE
 
 TEXTS = [f"text {n}" for n in range(95)]
 
@@ -113,6 +114,9 @@ def test_a_dict_holds_what_changes_a_vector_and_makes_the_object_again(service):
         "model_name": "text-embedding-v4",
         "dimension": 512,
         "instruct": "Find it",
+        "protocol": "native",
+        "query_template": None,
+        "dimension_by": "server",
         "normalize": True,
         "long_text": "error",
         "empty_text": "error",
@@ -222,18 +226,19 @@ def test_a_text_at_fault_is_named_by_its_place_in_the_whole_list(service, batch)
 
 
 @both
-def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch, monkeypatch):
+def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch):
     embedding = make(service, embed_batch_size=10, dimension=64, max_concurrency=1)
     embedding.get_text_embedding("warm")
-    limiter = embedding._session._pipeline._limiter
+    pipeline = embedding._session._pipeline
+    limiter = pipeline._limiter
     served = limiter.served
 
     def arrears_after_two(raw, **expected):
         if limiter.served == served + 2:
             raise AccessError("In arrears.", status_code=400, code="Arrearage")
-        return parse_answer(raw, **expected)
+        return NATIVE.parse_answer(raw, **expected)
 
-    monkeypatch.setattr("qwen_embed.wire.parse_answer", arrears_after_two)
+    pipeline._wire = replace(NATIVE, parse_answer=arrears_after_two)
     with pytest.raises(AccessError) as caught:
         batch(embedding, TEXTS)
 

@@ -22,7 +22,7 @@ from qwen_embed.planner import Plan
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import ListRows
 from qwen_embed.transport import Reply
-from qwen_embed.wire import MAX_BODY_BYTES, Parameters
+from qwen_embed.wire import MAX_BODY_BYTES, NATIVE, Parameters
 
 
 class Service:
@@ -85,6 +85,7 @@ def pipeline(service, *, batch_size=2, max_concurrency=4, max_retries=2):
     time = Instant()
     gate = Gate(Account(), clock=time, call_later=time.call_later)
     return Pipeline(
+        wire=NATIVE,
         transport=service,
         limiter=AccountLimiter(gate, max_concurrency=max_concurrency),
         retry=RetryPolicy(max_retries, random=lambda: 0.0),

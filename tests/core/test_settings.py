@@ -24,14 +24,18 @@ def settings(**options):
         ("model_name", "model", "text-embedding-v3"),
         ("dimensions", "dimension", 512),
         ("chunk_size", "batch_size", 5),
+        ("request_timeout", "timeout", 5.0),
+        ("openai_api_base", "base_url", "https://gateway/api/v1"),
+        ("api_base", "base_url", "https://gateway/api/v1"),
     ],
 )
 def test_names_of_other_classes_are_accepted(alias, name, value):
     assert getattr(settings(**{alias: value}), name) == value
 
 
-def test_the_key_may_come_under_the_name_of_another_class():
-    made = EmbeddingSettings(dashscope_api_key="sk-2")
+@pytest.mark.parametrize("name", ["dashscope_api_key", "openai_api_key"])
+def test_the_key_may_come_under_the_name_of_another_class(name):
+    made = EmbeddingSettings(**{name: "sk-2"})
 
     assert made.api_key.get_secret_value() == "sk-2"
 
@@ -94,7 +98,12 @@ def test_the_root_comes_from_what_is_said_before_the_environment(
     ("options", "message"),
     [
         ({"region": "mars"}, "name one of cn-beijing"),
-        ({"base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"}, "/api/v1"),
+        (
+            {"base_url": "https://a/compatible-mode/v1", "protocol": "native"},
+            "the same host with /api/v1",
+        ),
+        ({"base_url": BEIJING, "protocol": "openai"}, "the same host with /compatible-mode/v1"),
+        ({"workspace": "ws.evil.example/"}, "letters, digits"),
         ({"base_url": "dashscope.aliyuncs.com"}, "http"),
         ({"base_url": "https://user:password@host/api/v1"}, "user name"),
         ({"dimension": 1000}, "makes vectors of 64, 128, 256, 512, 768, 1024, 1536, 2048"),
@@ -142,6 +151,9 @@ def test_a_dump_shows_what_changes_a_vector_and_nothing_else():
         "model": "text-embedding-v4",
         "dimension": 512,
         "instruct": None,
+        "protocol": "native",
+        "query_template": None,
+        "dimension_by": "server",
         "normalize": False,
         "long_text": "error",
         "empty_text": "error",

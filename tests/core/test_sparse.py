@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from qwen_embed.errors import InvalidResponseError
 from qwen_embed.explain import shared_tokens
 from qwen_embed.sparse import SparseRow, SparseVectors
-from qwen_embed.wire import Parameters, build_body, parse_answer
+from qwen_embed.wire import Parameters
+from qwen_embed.wire.native import build_body, parse_answer
 
 ROWS = st.lists(
     st.dictionaries(st.integers(0, 2**32 - 2), st.floats(0, 2, width=32), max_size=20).map(

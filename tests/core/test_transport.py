@@ -13,7 +13,7 @@ from network import serving
 
 from qwen_embed import InvalidResponseError, QwenEmbedder, ServiceError
 from qwen_embed.emulator import Emulator
-from qwen_embed.wire import PATH
+from qwen_embed.wire.native import PATH
 
 MIB = 1 << 20
 REDIRECTS = [301, 302, 303, 307, 308]

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qwen_embed import wire
 from qwen_embed.errors import (
     AccessError,
     AuthenticationError,
     BatchSizeError,
+    DimensionRefusedError,
+    EncodingRefusedError,
     InvalidResponseError,
     MalformedResponseError,
     ModelNotFoundError,
@@ -24,7 +25,8 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
-from qwen_embed.wire import Answer, Parameters, build_body, native, parse_refusal
+from qwen_embed.wire import Answer, Parameters, native, parse_refusal
+from qwen_embed.wire.native import build_body
 
 
 @pytest.fixture(params=["lists", "arrays", "arrays without simdjson"])
@@ -38,7 +40,7 @@ def form(request, monkeypatch):
 @pytest.fixture
 def parse_answer(form):
     def parse(body, **expected):
-        read = wire.parse_answer(body, arrays=form != "lists", **expected)
+        read = native.parse_answer(body, arrays=form != "lists", **expected)
         rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
         return replace(read, dense=rows)
 
@@ -161,8 +163,8 @@ def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_answer):
 def test_any_numbers_are_read_alike_in_every_form(values):
     body = answer((0, values))
 
-    lists = wire.parse_answer(body, count=1, dimension=None).dense[0]
-    arrays = wire.parse_answer(body, count=1, dimension=None, arrays=True).dense[0]
+    lists = native.parse_answer(body, count=1, dimension=None).dense[0]
+    arrays = native.parse_answer(body, count=1, dimension=None, arrays=True).dense[0]
 
     assert [(type(value), value) for value in lists] == [(float, float(each)) for each in values]
     assert list(arrays) == lists
@@ -281,6 +283,70 @@ def test_a_refusal_is_told_by_status_and_code(status, code, message, kind, scope
     assert type(error) is kind
     assert error.scope == scope
     assert (error.status_code, error.code, error.request_id) == (status, code, "r-1")
+
+
+MATRYOSHKA = (
+    'Model "Qwen/Qwen3-Embedding-0.6B" does not support matryoshka representation, changing output '
+    "dimensions will lead to poor results."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (
+            400,
+            {"error": {"message": MATRYOSHKA, "type": "BadRequestError", "code": 400}},
+            DimensionRefusedError,
+        ),
+        (
+            400,
+            {"object": "error", "message": MATRYOSHKA, "type": "BadRequestError", "code": 400},
+            DimensionRefusedError,
+        ),
+        (
+            400,
+            {"code": "InvalidParameter", "message": "Value error, dimension for embedding v3 is "},
+            DimensionRefusedError,
+        ),
+        (
+            400,
+            {"message": "base64 encoding is not currently supported", "code": 400},
+            EncodingRefusedError,
+        ),
+        (
+            404,
+            {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError"}},
+            ModelNotFoundError,
+        ),
+        (
+            422,
+            {
+                "error": "batch size 33 > maximum allowed batch size 32",
+                "error_type": "Validation",
+            },
+            BatchSizeError,
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "This model's maximum context length is 512 tokens.",
+                    "code": 400,
+                }
+            },
+            TextRefusedError,
+        ),
+    ],
+)
+def test_a_refusal_of_a_self_hosted_server_is_typed(status, body, kind):
+    assert type(parse_refusal(status, {}, json.dumps(body).encode())) is kind
+
+
+def test_the_cap_of_a_self_hosted_server_is_read_from_its_refusal():
+    body = b'{"error": {"message": "batch size 33 > maximum allowed batch size 32", "code": 422}}'
+
+    assert parse_refusal(422, {}, body).limit == 32
 
 
 def test_the_cap_is_read_from_its_refusal():
