@@ -10,7 +10,18 @@ from functools import partial
 import queries
 import quotas
 import rounds
-from contenders import ARRAY, DASHSCOPE, FLOOR, LLAMAINDEX, RUST_ARRAY, SYNC, Contender
+from contenders import (
+    ARRAY,
+    DASHSCOPE,
+    FLOOR,
+    LLAMAINDEX,
+    OVER_DASHSCOPE,
+    OVER_OPENAI,
+    PACKED,
+    RUST_ARRAY,
+    SYNC,
+    Contender,
+)
 from results import LATENCY, Results
 
 
@@ -90,6 +101,8 @@ def _cpu_bars(measured: list[rounds.Round]) -> Iterator[Bar]:
     yield bar(ARRAY, FLOOR, at_most=0.85)
     yield bar(ARRAY, RUST_ARRAY, at_most=1.0)
     yield bar(DASHSCOPE, SYNC, at_least=5.0)
+    yield bar(OVER_DASHSCOPE, ARRAY, at_most=3.0)
+    yield bar(OVER_OPENAI, PACKED, at_most=3.0)
 
 
 def _throughput_bars(measured: list[rounds.Round]) -> Iterator[Bar]:

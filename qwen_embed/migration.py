@@ -49,6 +49,7 @@ _ADVICE = {
 
 _WITHOUT_EFFECT: Mapping[str, Collection[Any]] = {
     # What a program had to say elsewhere to get what it gets here anyway.
+    "text_type": ("document",),
     "check_embedding_ctx_length": (False,),
     "tiktoken_enabled": (False,),
     "encoding_format": ("float", "base64"),

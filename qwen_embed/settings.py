@@ -150,8 +150,9 @@ class EmbeddingSettings(BaseModel):
     client: Any = Field(default=None, exclude=True, repr=False)
     """A client of your own that carries the requests, by its address, key, proxies, headers and
     hooks: `dashscope.Client`, `dashscope.AsyncClient`, `openai.OpenAI` or `openai.AsyncOpenAI`. Its
-    own repeats are switched off for them. It stays yours to close, and an async one should serve
-    nothing else, since it is used on this package's event loop."""
+    own repeats are switched off for them. One whose calls block stays yours to close. An async one
+    runs on this package's event loop, so let it serve nothing else; it is closed with the last
+    embedding object that has it."""
 
     batch_size: int | None = Field(
         default=None, gt=0, exclude=True, validation_alias=_names_of("batch_size")

@@ -2,7 +2,16 @@
 
 from contenders.contender import Contender
 from contenders.floor import FLOOR
-from contenders.ours import AEMBED, ARRAY, LLAMAINDEX, OURS, SYNC
+from contenders.ours import (
+    AEMBED,
+    ARRAY,
+    LLAMAINDEX,
+    OURS,
+    OVER_DASHSCOPE,
+    OVER_OPENAI,
+    PACKED,
+    SYNC,
+)
 from contenders.peers import DASHSCOPE, OPENAI, OPENAI_LIKE, PEERS, RUST_ARRAY, SDK_THREADS
 
 ALL = [FLOOR, *OURS, *PEERS]
@@ -19,6 +28,9 @@ __all__ = [
     "OPENAI",
     "OPENAI_LIKE",
     "OURS",
+    "OVER_DASHSCOPE",
+    "OVER_OPENAI",
+    "PACKED",
     "PEERS",
     "RUST_ARRAY",
     "SDK_THREADS",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stub import NATIVE
+from stub import COMPATIBLE, NATIVE
 
 import qwen_embed.session  # noqa: F401 -- loaded with the first call else: aiohttp and numpy
 from contenders.contender import API_KEY, MODEL, Contender, Embed, Rows
@@ -53,17 +53,70 @@ def core_sync(root: str, **options: Any) -> Iterator[Embed]:
     from qwen_embed import QwenEmbedder
 
     with QwenEmbedder(**settings(root, **options)) as embedder:
+        yield lambda texts: _dense(embedder.embed_documents(texts).dense)
 
-        def embed(texts: list[str]) -> Rows:
-            rows = embedder.embed_documents(texts).dense
-            assert rows is not None
-            return rows
 
+@contextmanager
+def packed(root: str) -> Iterator[Embed]:
+    """Open the core by the OpenAI-compatible protocol, which packs numbers as base64."""
+    with core_sync(root, base_url=root + COMPATIBLE, query_template="{query}") as embed:
         yield embed
+
+
+@contextmanager
+def packed_lists(root: str) -> Iterator[Embed]:
+    """Open LangChain's `embed_documents` by the OpenAI-compatible protocol."""
+    options = {"base_url": root + COMPATIBLE, "query_template": "{query}"}
+    with langchain_sync(root, **options) as embed:
+        yield embed
+
+
+@contextmanager
+def over_dashscope(root: str) -> Iterator[Embed]:
+    """Open the core over the official SDK's client."""
+    import dashscope
+
+    from qwen_embed import QwenEmbedder
+
+    client = dashscope.Client(api_key=API_KEY, base_url=root + NATIVE)
+    with QwenEmbedder(model=MODEL, client=client) as embedder:
+        yield lambda texts: _dense(embedder.embed_documents(texts).dense)
+    client.close()
+
+
+@contextmanager
+def over_openai(root: str) -> Iterator[Embed]:
+    """Open the core over OpenAI's client."""
+    import openai
+
+    from qwen_embed import QwenEmbedder
+
+    client = openai.OpenAI(api_key=API_KEY, base_url=root + COMPATIBLE)
+    with QwenEmbedder(model=MODEL, client=client, query_template="{query}") as embedder:
+        yield lambda texts: _dense(embedder.embed_documents(texts).dense)
+    client.close()
+
+
+def _dense(rows: Rows | None) -> Rows:
+    assert rows is not None
+    return rows
 
 
 SYNC = Contender("LangChain embed_documents", langchain_sync)
 AEMBED = Contender("LangChain aembed_documents", langchain_async)
 LLAMAINDEX = Contender("LlamaIndex get_text_embedding_batch", llamaindex_sync)
 ARRAY = Contender("QwenEmbedder, float32 array", core_sync)
-OURS = [SYNC, AEMBED, LLAMAINDEX, ARRAY]
+PACKED = Contender("QwenEmbedder, float32 array, protocol openai", packed)
+PACKED_LISTS = Contender("LangChain embed_documents, protocol openai", packed_lists)
+OVER_DASHSCOPE = Contender("QwenEmbedder over dashscope.Client", over_dashscope)
+OVER_OPENAI = Contender("QwenEmbedder over openai.OpenAI", over_openai)
+OURS = [
+    SYNC,
+    AEMBED,
+    LLAMAINDEX,
+    ARRAY,
+    PACKED,
+    PACKED_LISTS,
+    OVER_DASHSCOPE,
+    OVER_OPENAI,
+]
