@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0 for a free one (%(default)s)")
-    parser.add_argument("--plays", choices=SERVER_NAMES, default="service", help="(%(default)s)")
+    parser.add_argument(
+        "--plays", choices=SERVER_NAMES, default="service", help="which server (%(default)s)"
+    )
     parser.add_argument(
         "--api-key", help="key to let in (sk-emulator; a self-hosted server lets everyone in)"
     )
