@@ -1,7 +1,4 @@
-"""The questions about the OpenAI-compatible endpoint, and what the documentation says of it.
-
-The emulator does not speak this protocol, so the service is asked alone.
-"""
+"""The questions about the OpenAI-compatible protocol, and what the documentation says of it."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from live.observations import Observation, Observe, of_success
 from live.question import Mark, Question
 from live.questions import INSTRUCT, TEXT, UNKNOWN_WORKSPACE, V4, embed
 
-MODULE = "none yet: the emulator does not speak this protocol"
+MODULE = "qwen_embed/emulator/compatible.py"
 
 _ERROR = "error(code, message, param, type)"
 
@@ -75,8 +72,8 @@ def _successes() -> list[Question]:
             of_success(
                 lambda replies: Observation({"as the native one": see.dense_alike(*replies)})
             ),
-            ok,
-            "unknown",
+            {**ok, "as the native one": ("exactly", "nearly")},
+            "guess",
         ),
         _question(
             "the form of a success: names, order",

@@ -1,4 +1,4 @@
-"""What comes of comparing the service's answers with the emulator's, or with the documentation."""
+"""What comes of comparing the service's answers with the documentation and the emulator's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Finding:
         verdict: Whether the two are the same, or why that is not known.
         differing: The names of the facts that differ.
         service: What the service answered, as facts.
-        reference: What the emulator answered, or what is documented; the answers that are right.
+        reference: The answers that are right for each fact: the documented ones, else the
+            emulator's.
         notes: What was seen at the service besides.
         replies: The service's raw answers.
         emulated: The emulator's raw answers.
@@ -47,14 +48,12 @@ class Finding:
 
 
 def compare(question: Question, replies: Sequence[Reply], emulated: Sequence[Reply]) -> Finding:
-    """Compare the service's answers with the emulator's, or where there are none as documented."""
+    """Compare the service's answers with what is documented, and else with the emulator's."""
     seen = question.observe(replies)
     reference = _reference(question, emulated)
-    documented = question.expected is not None
-    compared = reference.keys() if documented else {**seen.facts, **reference}.keys()
     differing = tuple(
         name
-        for name in compared
+        for name in {**seen.facts, **reference}
         if _tells(name, seen.facts, reference)
         and not _holds(name, seen.facts.get(name, ""), reference)
     )
@@ -71,10 +70,8 @@ def compare(question: Question, replies: Sequence[Reply], emulated: Sequence[Rep
 
 
 def _reference(question: Question, emulated: Sequence[Reply]) -> Mapping[str, tuple[str, ...]]:
-    if question.expected is not None:
-        return question.expected
     facts = question.observe(emulated).facts
-    return {name: (value,) for name, value in facts.items()}
+    return {**{name: (value,) for name, value in facts.items()}, **question.expected}
 
 
 def _verdict(differing: Sequence[str]) -> Verdict:
@@ -106,12 +103,12 @@ def _reason_not_to_compare(
 ) -> Verdict | None:
     if question.burst and not any(reply.status == 429 for reply in replies):
         return "not provoked"
-    if question.expected is not None:
-        asked = zip(question.calls, replies, strict=True)
-        offered = [_is_offered(reply) for call, reply in asked if call.protocol == "compatible"]
-        return None if any(offered) else "not offered"
     if question.burst:
         return None
+    asked = zip(question.calls, replies, strict=True)
+    offered = [_is_offered(reply) for call, reply in asked if call.protocol == "compatible"]
+    if offered and not any(offered):
+        return "not offered"
     if any(reply.status == 429 for reply in replies):
         return "not available"
     closed = any(

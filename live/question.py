@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from live.calls import Call
@@ -26,8 +26,8 @@ class Question:
         observe: What is looked at in their answers.
         module: The module of the emulator that claims an answer.
         mark: How well the answer is known.
-        expected: What the documentation says, where the emulator is not asked: the answers that
-            are right for each fact.
+        expected: What the documentation says: the answers that are right for a fact. What it says
+            nothing of is compared with what the emulator answers.
         burst: How often the first call is sent at one time; 0 for calls in turn.
     """
 
@@ -36,5 +36,5 @@ class Question:
     observe: Observe
     module: str
     mark: Mark = "documented"
-    expected: Mapping[str, tuple[str, ...]] | None = None
+    expected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     burst: int = 0

@@ -23,9 +23,9 @@ _VOCABULARY = 250_000
 _LARGEST_VALUE = 1.05
 _BURST = 120
 
-ANSWERS = "qwen_embed/emulator/answers.py"
 ENGINES = "qwen_embed/emulator/engines.py"
 LEXICAL = "qwen_embed/emulator/lexical.py"
+NATIVE = "qwen_embed/emulator/native.py"
 QUOTA = "qwen_embed/emulator/quota.py"
 RULES = "qwen_embed/emulator/rules.py"
 SERVICE = "qwen_embed/emulator/service.py"
@@ -155,7 +155,7 @@ def _vectors() -> Iterator[Question]:
             for instruct in ({}, {"instruct": INSTRUCT})
         ),
         of_instructions,
-        f"{ENGINES}, {SPARSE}, {RULES}",
+        f"{ENGINES}, {SPARSE}, {NATIVE}",
         mark="unknown",
     )
 
@@ -242,7 +242,7 @@ def _sparse_vectors() -> Iterator[Question]:
         "output_type: what each gives (is `embedding` absent from sparse alone?) and costs",
         tuple(embed([TEXT], output_type=kind) for kind in ("dense", "sparse", "dense&sparse")),
         of_outputs,
-        ANSWERS,
+        NATIVE,
         mark="one source",
     )
 
@@ -263,7 +263,7 @@ def _successes() -> Iterator[Question]:
                 },
             )
         ),
-        ANSWERS,
+        NATIVE,
     )
     yield Question(
         "Accept-Encoding: gzip, and whether the answer is packed",
@@ -330,21 +330,21 @@ def _texts() -> Iterator[Question]:
 
 def _parameters() -> Iterator[Question]:
     bare = {"model": V4, "input": {"texts": ["a"]}}
-    yield _refusal("`parameters` absent", Call(bare))
-    yield _refusal("`parameters` null", Call({**bare, "parameters": None}), mark="unknown")
-    yield Question("`parameters` empty", (embed(["a"]),), outcomes(), RULES)
+    yield _refusal("`parameters` absent", Call(bare), NATIVE)
+    yield _refusal("`parameters` null", Call({**bare, "parameters": None}), NATIVE, mark="unknown")
+    yield Question("`parameters` empty", (embed(["a"]),), outcomes(), NATIVE)
     yield Question(
         "Parameters that are null",
         (embed(["a"], dimension=None, text_type=None, output_type=None, instruct=None),),
         outcomes(),
-        RULES,
+        NATIVE,
         mark="unknown",
     )
     yield Question(
         "Parameters that do not exist",
         (embed(["a"], dimensions=64, kwargs={"text_type": "query"}),),
         of_success(lambda replies: Observation({"row": see.length(replies[0])})),
-        RULES,
+        NATIVE,
         mark="unknown",
     )
     yield Question(
@@ -358,11 +358,15 @@ def _parameters() -> Iterator[Question]:
     yield _refusal(f"{V3}: a dimension of {V4} alone", embed(["a"], V3, dimension=2048))
     yield _refusal("A dimension that is a string", embed(["a"], dimension="512"), mark="unknown")
     yield _refusal("A dimension of 0", embed(["a"], dimension=0))
-    yield _refusal("A text_type that does not exist", embed(["a"], text_type="passage"))
-    yield _refusal("An output_type that does not exist", embed(["a"], output_type="both"))
-    yield _refusal(f"Sparse vectors of {V2}", embed(["a"], V2, output_type="dense&sparse"))
-    yield _refusal(f"instruct sent to {V3}", embed(["a"], V3, text_type="query", instruct=INSTRUCT))
-    yield _refusal("instruct that is no string", embed(["a"], text_type="query", instruct=7))
+    yield _refusal("A text_type that does not exist", embed(["a"], text_type="passage"), NATIVE)
+    yield _refusal("An output_type that does not exist", embed(["a"], output_type="both"), NATIVE)
+    yield _refusal(f"Sparse vectors of {V2}", embed(["a"], V2, output_type="dense&sparse"), NATIVE)
+    yield _refusal(
+        f"instruct sent to {V3}", embed(["a"], V3, text_type="query", instruct=INSTRUCT), NATIVE
+    )
+    yield _refusal(
+        "instruct that is no string", embed(["a"], text_type="query", instruct=7), NATIVE
+    )
 
 
 def _doors() -> Iterator[Question]:
@@ -376,7 +380,6 @@ def _doors() -> Iterator[Question]:
     yield _refusal(
         "A workspace that does not exist",
         Call(asked, headers=UNKNOWN_WORKSPACE),
-        SERVICE,
         mark="unknown",
     )
     yield _refusal("A path that does not exist", Call(asked, path="/services/embeddings/none"))

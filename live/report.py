@@ -125,13 +125,13 @@ def _service(finding: Finding) -> str:
 
 
 def _reference(finding: Finding) -> str:
-    documented = finding.question.expected is not None
-    names = [name for name in _shown(finding) if name in finding.reference or not documented]
-    facts = {name: " or ".join(finding.reference.get(name, ("nothing",))) for name in names}
-    shown = _facts(facts)
-    if documented:
-        return f"not offered by the emulator; documented: {shown or 'nothing'}"
-    return shown
+    return _facts({name: _right(finding, name) for name in _shown(finding)})
+
+
+def _right(finding: Finding, name: str) -> str:
+    """Return the answers that are right for a fact, and whether they are so by documentation."""
+    right = " or ".join(finding.reference.get(name, ("nothing",)))
+    return f"{right} (documented)" if name in finding.question.expected else right
 
 
 def _facts(facts: dict[str, str]) -> str:
@@ -147,13 +147,11 @@ def _difference(finding: Finding) -> Iterator[str]:
     yield ""
     yield f"Known so far as: {finding.question.mark}. To change: `{finding.question.module}`."
     yield ""
-    documented = finding.question.expected is not None
-    yield f"| fact | service | {'documented' if documented else 'emulator'} |"
+    yield "| fact | service | emulator |"
     yield "|---|---|---|"
     for name in finding.differing:
         value = finding.service.get(name, "nothing")
-        right = " or ".join(finding.reference.get(name, ("nothing",)))
-        yield f"| {_cell(name)} | {_cell(value)} | {_cell(right)} |"
+        yield f"| {_cell(name)} | {_cell(value)} | {_cell(_right(finding, name))} |"
     yield ""
 
 

@@ -1,4 +1,7 @@
-"""A local stand-in for Qwen's text-embedding service: its protocol, without key or network.
+"""A local stand-in for Qwen's text-embedding service: its protocols, without key or network.
+
+Both are spoken, the native one and the OpenAI-compatible one. It can also play self-hosted servers
+of the open-weight Qwen3-Embedding: see `qwen_embed.emulator.servers`.
 
 Its answers have the service's shape and its refusals the service's words, so a client can be tested
 against it. Its vectors are not Qwen's: see `qwen_embed.emulator.engines` for the dense ones and
@@ -8,5 +11,6 @@ against it. Its vectors are not Qwen's: see `qwen_embed.emulator.engines` for th
 from qwen_embed.emulator.engines import Engine
 from qwen_embed.emulator.recording import RecordedRequest
 from qwen_embed.emulator.server import Emulator
+from qwen_embed.emulator.servers import ServerName
 
-__all__ = ["Emulator", "Engine", "RecordedRequest"]
+__all__ = ["Emulator", "Engine", "RecordedRequest", "ServerName"]

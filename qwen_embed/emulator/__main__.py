@@ -9,14 +9,24 @@ import sys
 import time
 from collections.abc import Sequence
 
+from qwen_embed.emulator.qwen3 import QWEN3_MODELS
 from qwen_embed.emulator.server import Emulator
+from qwen_embed.emulator.servers import SERVER_NAMES
 
-_GREETING = """\
-Emulator of Qwen's text-embedding service at {url}
+_OF_THE_SERVICE = """\
+Emulator of Qwen's text-embedding service
+  native protocol:   {service.native_url}
+  OpenAI-compatible: {service.openai_url}
 
-  export DASHSCOPE_API_KEY={api_key}
-  export DASHSCOPE_BASE_URL={url}
+  export DASHSCOPE_API_KEY={service.api_key}
+  export DASHSCOPE_BASE_URL={service.native_url}"""
 
+_OF_A_SELF_HOSTED_SERVER = """\
+Emulator of {plays} with Qwen3-Embedding
+  OpenAI-compatible: {service.openai_url}
+  models:            {models}"""
+
+_CAUTION = """
 Its vectors are NOT Qwen's: they come from the local engine '{engine}'. Use it to test and to show,
 never to fill an index that the real service will be asked about. Ctrl-C ends it."""
 
@@ -40,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve(options: argparse.Namespace) -> None:
     service = Emulator(
         api_key=options.api_key,
+        plays=options.plays,
         engine=options.engine,
         host=options.host,
         port=options.port,
@@ -53,22 +64,35 @@ def _serve(options: argparse.Namespace) -> None:
         # A shell starts background jobs with the interrupt ignored; a plain kill should end it too.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        greeting = _GREETING.format(
-            url=service.native_url, api_key=options.api_key, engine=options.engine
-        )
-        print(greeting, flush=True)
+        print(_greeting(service, options), flush=True)
         while True:
             time.sleep(3600)
+
+
+def _greeting(service: Emulator, options: argparse.Namespace) -> str:
+    if options.plays == "service":
+        opening = _OF_THE_SERVICE.format(service=service)
+    else:
+        opening = _OF_A_SELF_HOSTED_SERVER.format(
+            service=service, plays=options.plays, models=", ".join(QWEN3_MODELS)
+        )
+    return f"{opening}\n{_CAUTION.format(engine=options.engine)}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m qwen_embed.emulator",
-        description="A local emulator of Qwen's embedding service. Its vectors are not Qwen's.",
+        description="A local emulator of Qwen's embedding service, or of a self-hosted server of "
+        "Qwen3-Embedding. Its vectors are not Qwen's.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0 for a free one (%(default)s)")
-    parser.add_argument("--api-key", default="sk-emulator", help="key to let in (%(default)s)")
+    parser.add_argument(
+        "--plays", choices=SERVER_NAMES, default="service", help="which server (%(default)s)"
+    )
+    parser.add_argument(
+        "--api-key", help="key to let in (sk-emulator; a self-hosted server lets everyone in)"
+    )
     parser.add_argument("--engine", choices=("lexical", "e5"), default="lexical")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
     parser.add_argument("--shuffle", action="store_true", help="answer rows in random order")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_embed.emulator.rules import TextType
+from qwen_embed.emulator.request import TextType
 
 
 class E5Engine:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from qwen_embed.emulator.e5 import E5Engine
 from qwen_embed.emulator.lexical import LexicalEngine
 from qwen_embed.emulator.projection import project
-from qwen_embed.emulator.rules import EmbeddingRequest, TextType
+from qwen_embed.emulator.request import EmbeddingRequest, Role, TextType
 
 EngineName = Literal["lexical", "e5"]
+
+_TINY = 1e-12
 
 
 class Engine(Protocol):
@@ -64,10 +66,33 @@ def dense_vectors(engine: Engine, request: EmbeddingRequest) -> NDArray[np.float
     Raises:
         ValueError: When the engine's vectors do not have the shape that it promises.
     """
-    rows = np.asarray(
-        engine.embed(request.texts, text_type=request.text_type, instruct=request.instruct)
+    seed = zlib.crc32(request.model.name.encode())
+    made = project(_own_rows(engine, request), request.cut_from or request.dimension, seed=seed)
+    return _cut(made, request.dimension)
+
+
+def _own_rows(engine: Engine, request: EmbeddingRequest) -> NDArray[Any]:
+    """Return the engine's rows, shape `(texts, engine.dimension)`: it is asked once a role."""
+    places: dict[Role, list[int]] = {}
+    for place, role in enumerate(request.roles):
+        places.setdefault(role, []).append(place)
+    rows = np.empty((len(request.texts), engine.dimension))
+    for role, chosen in places.items():
+        texts = [request.texts[place] for place in chosen]
+        made = np.asarray(engine.embed(texts, text_type=role.text_type, instruct=role.instruct))
+        promised = (len(texts), engine.dimension)
+        if made.shape != promised:
+            raise ValueError(f"The engine's vectors have shape {made.shape}, not {promised}.")
+        rows[chosen] = made
+    return rows
+
+
+def _cut(rows: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Return the first numbers of unit rows as unit rows, as those of a Matryoshka model are."""
+    if rows.shape[1] == dimension:
+        return rows
+    kept = rows[:, :dimension]
+    unit: NDArray[np.float32] = kept / np.maximum(
+        np.linalg.norm(kept, axis=1, keepdims=True), _TINY
     )
-    promised = (len(request.texts), engine.dimension)
-    if rows.shape != promised:
-        raise ValueError(f"The engine's vectors have shape {rows.shape}, not {promised}.")
-    return project(rows, request.dimension, seed=zlib.crc32(request.model.name.encode()))
+    return unit

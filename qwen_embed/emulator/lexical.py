@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qwen_embed.emulator.characters import CJK, DIGIT, SYMBOL, code_points, folded, kinds
 from qwen_embed.emulator.common import COMMON_CHARACTERS, COMMON_WORDS
-from qwen_embed.emulator.rules import TextType
+from qwen_embed.emulator.request import TextType
 
 _Floats = NDArray[np.float64]
 _Hashes = NDArray[np.uint64]

@@ -21,7 +21,8 @@ class RecordedRequest:
         body: The parsed JSON, or `None` where the body was not JSON.
         status: The HTTP status answered; `None` while there is no answer, and for good where the
             connection was dropped before one.
-        code: The code of the service's error, or `None`.
+        code: The code of the service's error, or of a self-hosted server its type; `None` where
+            there is none.
         whole: Whether all of the answer was sent.
         client: The other end of the connection, `host:port`: equal for requests that shared one.
         started_at: When the request began to arrive, in seconds of `time.monotonic`.

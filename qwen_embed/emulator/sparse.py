@@ -25,7 +25,7 @@ from qwen_embed.emulator.characters import (
     kind_of,
 )
 from qwen_embed.emulator.common import COMMON_CHARACTERS, COMMON_PAIRS, COMMON_WORDS
-from qwen_embed.emulator.rules import EmbeddingRequest, TextType
+from qwen_embed.emulator.request import EmbeddingRequest, TextType
 
 VOCABULARY_SIZE = 250_000
 
@@ -80,7 +80,8 @@ def sparse_vectors(request: EmbeddingRequest, *, repeat_indices: bool) -> list[S
             value; otherwise no row has an index twice.
     """
     vocabulary = _vocabulary_of(request.model.name)
-    rows = [_row(vocabulary, text, request.text_type) for text in request.texts]
+    roles = zip(request.texts, request.roles, strict=True)
+    rows = [_row(vocabulary, text, role.text_type) for text, role in roles]
     return [_with_repeats(row) for row in rows] if repeat_indices else rows
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from qwen_embed.emulator import Emulator
+from qwen_embed.emulator.native import Native
 
 KEY = "sk-test"
 RESOURCE = "/services/embeddings/text-embedding/text-embedding"
+EMBEDDING_PATH = Native.path
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Reply:
     @property
     def vectors(self) -> np.ndarray:
         return np.array([row["embedding"] for row in self.json["output"]["embeddings"]])
+
+
+def read_request(body, models):
+    """What the native protocol reads in a body."""
+    return Native().read(body, models)
 
 
 def body_for(texts, model="text-embedding-v4", **parameters):
@@ -46,13 +53,13 @@ def send(url, *, method="POST", data=None, headers=None) -> Reply:
             return Reply(error.code, error.headers, error.read())
 
 
-def post(service: Emulator, body, *, key=KEY, **headers) -> Reply:
+def post(service: Emulator, body, *, key=KEY, url=None, **headers) -> Reply:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return send(
-        service.native_url + RESOURCE,
+        url or service.native_url + RESOURCE,
         data=data,
         headers={
-            "Authorization": f"Bearer {key}",
+            **({} if key is None else {"Authorization": f"Bearer {key}"}),
             "Content-Type": "application/json",
             **{name.replace("_", "-"): value for name, value in headers.items()},
         },
@@ -61,3 +68,12 @@ def post(service: Emulator, body, *, key=KEY, **headers) -> Reply:
 
 def embed(service: Emulator, texts, **parameters) -> Reply:
     return post(service, body_for(texts, **parameters))
+
+
+def post_openai(service: Emulator, body, *, key=KEY, **headers) -> Reply:
+    """Send a body by the OpenAI-compatible protocol."""
+    return post(service, body, key=key, url=f"{service.openai_url}/embeddings", **headers)
+
+
+def embed_openai(service: Emulator, given, model="text-embedding-v4", **fields) -> Reply:
+    return post_openai(service, {"model": model, "input": given, **fields})

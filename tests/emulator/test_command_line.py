@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from qwen_embed.emulator.__main__ import main
-from qwen_embed.emulator.rules import EMBEDDING_PATH
 
-from .calls import body_for, send
+from .calls import EMBEDDING_PATH, body_for, send
 
 
 @contextmanager
@@ -51,6 +50,7 @@ def test_it_greets_answers_and_ends_cleanly_when_told_to(number):
         url = url_in(greeting)
         assert f"export DASHSCOPE_BASE_URL={url}" in greeting
         assert "export DASHSCOPE_API_KEY=sk-emulator" in greeting
+        assert url.replace("/api/v1", "/compatible-mode/v1\n") in greeting
         assert "vectors are NOT Qwen's" in greeting
         assert ask(url).status == 200
         os.kill(process.pid, number)
@@ -66,6 +66,16 @@ def test_options_reach_the_service():
         assert ask(url_in(greeting)).status == 401
         assert ask(url_in(greeting), "sk-mine").status == 200
         assert ask(url_in(greeting), "sk-mine").status == 429
+
+
+def test_it_plays_a_self_hosted_server_without_a_key():
+    with running("--plays", "vllm") as (_, greeting):
+        url = re.search(r"http://\S+/v1\n", greeting).group().strip()
+        assert "Emulator of vllm with Qwen3-Embedding" in greeting
+        assert "Qwen/Qwen3-Embedding-0.6B, Qwen/Qwen3-Embedding-4B" in greeting
+        assert "DASHSCOPE" not in greeting
+        body = json.dumps({"model": "Qwen/Qwen3-Embedding-0.6B", "input": "a"}).encode()
+        assert send(f"{url}/embeddings", data=body).status == 200
 
 
 def test_a_host_that_others_can_reach_is_warned_about():

@@ -9,10 +9,9 @@ import pytest
 
 from qwen_embed.emulator.engines import dense_vectors, find_engine
 from qwen_embed.emulator.lexical import LexicalEngine
-from qwen_embed.emulator.rules import read_request
 from qwen_embed.models import MODELS
 
-from .calls import body_for
+from .calls import body_for, read_request
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 PASSAGES = [
@@ -141,11 +140,11 @@ def test_a_query_keeps_the_order_of_documents_exactly():
 def test_vectors_are_equal_in_every_process():
     code = (
         "import hashlib; from qwen_embed.emulator.engines import *;"
-        "from qwen_embed.emulator.rules import read_request;"
+        "from qwen_embed.emulator.native import Native;"
         "from qwen_embed.models import MODELS;"
         "body = {'model': 'text-embedding-v4', 'input': {'texts': ['the router', '路由器']},"
         " 'parameters': {'text_type': 'query', 'instruct': 'Find it'}};"
-        "rows = dense_vectors(find_engine('lexical'), read_request(body, MODELS));"
+        "rows = dense_vectors(find_engine('lexical'), Native().read(body, MODELS));"
         "print(hashlib.sha256(rows.tobytes()).hexdigest())"
     )
     body = body_for(["the router", "路由器"], text_type="query", instruct="Find it")

@@ -1,9 +1,11 @@
-"""The official SDK, unchanged, is the judge of whether the emulator speaks the protocol."""
+"""The official clients, unchanged, are the judges of whether the emulator speaks the protocols."""
 
 from importlib import import_module
 
 import numpy as np
 import pytest
+
+from qwen_embed.emulator import Emulator
 
 from .calls import KEY
 
@@ -12,6 +14,28 @@ from .calls import KEY
 def dashscope():
     """Imported late: it takes 2 seconds."""
     return pytest.importorskip("dashscope")
+
+
+@pytest.fixture(scope="module")
+def openai():
+    """Imported late: it takes 2 seconds."""
+    return pytest.importorskip("openai")
+
+
+@pytest.fixture(params=["OpenAI", "AsyncOpenAI"])
+def create(openai, request):
+    """What asks for vectors, by a client of either kind."""
+
+    async def create(service, given, *, api_key=KEY, max_retries=0, **fields):
+        options = {"api_key": api_key, "base_url": service.openai_url, "max_retries": max_retries}
+        asked = {"model": "text-embedding-v4", "input": given, **fields}
+        if request.param == "OpenAI":
+            with openai.OpenAI(**options) as client:
+                return client.embeddings.create(**asked)
+        async with openai.AsyncOpenAI(**options) as client:
+            return await client.embeddings.create(**asked)
+
+    return create
 
 
 @pytest.fixture
@@ -106,3 +130,105 @@ async def test_the_asynchronous_client_of_2x_raises_errors(dashscope, service):
     async with dashscope.AsyncClient(api_key=KEY, base_url=service.native_url) as client:
         with pytest.raises(errors.BadRequestError, match="Range of input length"):
             await client.embeddings.create(model="text-embedding-v3", input=[" "])
+
+
+async def test_openai_gets_vectors(create, service):
+    response = await create(service, ["风急天高", "hello"], dimensions=128)
+    assert [row.index for row in response.data] == [0, 1]
+    vectors = np.array([row.embedding for row in response.data])
+    assert vectors.shape == (2, 128)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (response.usage.prompt_tokens, response.usage.total_tokens) == (6, 6)
+    assert response.model == "text-embedding-v4"
+    assert service.requests[0].body == {
+        "model": "text-embedding-v4",
+        "input": ["风急天高", "hello"],
+        "dimensions": 128,
+        "encoding_format": "base64",
+    }
+
+
+@pytest.mark.parametrize("as_floats", [False, True])
+async def test_openai_gets_the_same_vector_however_it_is_printed(create, service, as_floats):
+    floats = await create(service, "hello", encoding_format="float")
+    service.base64_as_floats = as_floats
+    unasked = await create(service, "hello")
+    assert unasked.data[0].embedding == floats.data[0].embedding
+
+
+async def test_openai_may_send_what_is_native_only(create, service):
+    plain = await create(service, "hello")
+    extra = await create(service, "hello", extra_body={"text_type": "query", "instruct": "Find it"})
+    assert service.requests[1].body["text_type"] == "query"
+    assert extra.data[0].embedding == plain.data[0].embedding
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "code"),
+    [
+        ({"model": "xxx"}, "NotFoundError", "model_not_found"),
+        ({"api_key": "sk-other"}, "AuthenticationError", "invalid_api_key"),
+        ({"dimensions": 100}, "BadRequestError", "InvalidParameter"),
+        ({"encoding_format": "int8"}, "BadRequestError", None),
+    ],
+)
+async def test_openai_raises_the_refusals(openai, create, service, fields, error, code):
+    with pytest.raises(getattr(openai, error)) as caught:
+        await create(service, "hello", **fields)
+    assert caught.value.code == code
+    assert caught.value.body["message"] in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[1820, 9987], [[1820, 9987]]])
+async def test_openai_is_refused_token_ids(openai, create, service, given):
+    with pytest.raises(openai.BadRequestError, match="neither str nor list of str"):
+        await create(service, given)
+
+
+async def test_openai_retries_a_throttled_request(create, service):
+    service.fail_next(status=429, code="limit_requests", headers={"Retry-After-Ms": "1"})
+    await create(service, "hello", max_retries=1)
+    assert [request.status for request in service.requests] == [429, 200]
+
+
+async def test_openai_raises_a_rate_limit(openai, create, service):
+    service.set_quota(requests_per_minute=60)
+    await create(service, "hello")
+    with pytest.raises(openai.RateLimitError) as caught:
+        await create(service, "hello")
+    assert (caught.value.code, caught.value.type) == ("limit_requests", "limit_requests")
+
+
+QWEN3 = {"model": "Qwen/Qwen3-Embedding-0.6B"}
+
+
+@pytest.mark.parametrize("plays", ["vllm", "tei", "lm-studio"])
+async def test_openai_gets_vectors_of_self_hosted_servers(create, plays):
+    with Emulator(plays=plays) as server:
+        response = await create(server, ["风急天高", "hello"], **QWEN3)
+    assert [len(row.embedding) for row in response.data] == [1024, 1024]
+    assert response.usage.total_tokens == 6
+
+
+@pytest.mark.parametrize(
+    ("plays", "length"), [("vllm-matryoshka", 256), ("tei", 256), ("lm-studio", 1024)]
+)
+async def test_openai_gets_vectors_of_the_length_that_servers_give(create, plays, length):
+    with Emulator(plays=plays) as server:
+        response = await create(server, "hello", dimensions=256, **QWEN3)
+    assert len(response.data[0].embedding) == length
+
+
+@pytest.mark.parametrize("plays", ["vllm", "vllm-0.10.0"])
+async def test_openai_raises_the_refusal_of_dimensions(openai, create, plays):
+    with (
+        Emulator(plays=plays) as server,
+        pytest.raises(openai.BadRequestError, match="does not support matryoshka representation"),
+    ):
+        await create(server, "hello", dimensions=256, **QWEN3)
+
+
+async def test_openai_raises_the_refusal_of_too_many_texts(openai, create):
+    with Emulator(plays="tei") as server, pytest.raises(openai.UnprocessableEntityError) as caught:
+        await create(server, ["a"] * 33, **QWEN3)
+    assert "batch size 33 > maximum allowed batch size 32" in str(caught.value)

@@ -1,127 +1,7 @@
-from dataclasses import replace
-
 import pytest
 
-from qwen_embed.emulator.rules import (
-    EMBEDDING_PATH,
-    RefusalError,
-    check_key,
-    not_found,
-    read_request,
-    too_large,
-)
-from qwen_embed.models import MODELS, Model
-
-from .calls import body_for
-
-ALGO = "<400> InternalError.Algo.InvalidParameter: "
-NOT_TEXTS = f"{ALGO}Value error, contents is neither str nor list of str.: input.contents"
-NO_OBJECT = "The request body must be a JSON object."
-NO_PARAMETERS = '"parameters" must be present and an object: {} where there are none.'
-
-
-def too_many(cap):
-    return (
-        f"{ALGO}Value error, batch size is invalid, it should not be larger than {cap}."
-        ": input.contents"
-    )
-
-
-def wrong_dimension(allowed):
-    return (
-        f"{ALGO}Value error, dimension for embedding v3 is invalid, its value shold be in {allowed}"
-    )
-
-
-def refusal_of(body, models=MODELS):
-    with pytest.raises(RefusalError) as caught:
-        read_request(body, models)
-    return caught.value.status, caught.value.code, caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (None, NO_OBJECT),
-        ([], NO_OBJECT),
-        ("text", NO_OBJECT),
-        ({"input": {"texts": ["a"]}, "parameters": {}}, '"model" must be present and a string.'),
-        ({"model": "text-embedding-v4", "input": {"texts": ["a"]}}, NO_PARAMETERS),
-        (body_for(["a"]) | {"parameters": None}, NO_PARAMETERS),
-        (body_for(["a"]) | {"input": None}, NOT_TEXTS),
-        (body_for(["a"]) | {"input": {"contents": ["a"]}}, NOT_TEXTS),
-        (body_for([]), NOT_TEXTS),
-        (body_for("a"), NOT_TEXTS),
-        (body_for([[9906, 1917]]), NOT_TEXTS),
-        (body_for(["a", None]), NOT_TEXTS),
-        (body_for([{"text": "a"}]), NOT_TEXTS),
-        (body_for(["a"] * 11), too_many(10)),
-        (body_for(["a"] * 11, model="text-embedding-v3"), too_many(10)),
-        (body_for(["a"] * 21, model="qwen3.7-text-embedding"), too_many(20)),
-        (
-            body_for(["a"] * 26, model="text-embedding-v2"),
-            "batch size is invalid, it should not be larger than 25.: payload.input.contents",
-        ),
-        (body_for(["a", ""]), f"{ALGO}Range of input length should be [1, 8192]"),
-        (body_for([" \n\u3000"]), f"{ALGO}Range of input length should be [1, 8192]"),
-        (body_for(["风" * 8193]), f"{ALGO}Range of input length should be [1, 8192]"),
-        (
-            body_for(["风" * 128_001], model="qwen3.7-text-embedding"),
-            f"{ALGO}Range of input length should be [1, 128000]",
-        ),
-        (
-            body_for(["风" * 2049], model="text-embedding-v1"),
-            "Range of input length should be [1, 2048]",
-        ),
-        (
-            body_for(["a"], dimension=100),
-            wrong_dimension("[64, 128, 256, 512, 768, 1024, 1536, 2048]"),
-        ),
-        (
-            body_for(["a"], model="text-embedding-v3", dimension=2048),
-            wrong_dimension("[64, 128, 256, 512, 768, 1024]"),
-        ),
-        (
-            body_for(["a"], model="text-embedding-v3", dimension="512"),
-            wrong_dimension("[64, 128, 256, 512, 768, 1024]"),
-        ),
-        (body_for(["a"], text_type="passage"), '"text_type" must be one of document, query.'),
-        (
-            body_for(["a"], output_type="both"),
-            '"output_type" must be one of dense, sparse, dense&sparse.',
-        ),
-        (
-            body_for(["a"], model="text-embedding-v1", output_type="sparse"),
-            "The model `text-embedding-v1` does not support the output_type sparse: "
-            "it makes dense vectors only.",
-        ),
-        (
-            body_for(["a"], model="text-embedding-v2", output_type="dense&sparse"),
-            "The model `text-embedding-v2` does not support the output_type dense&sparse: "
-            "it makes dense vectors only.",
-        ),
-        (body_for(["a"], instruct=7), '"instruct" must be a string.'),
-        (
-            body_for(["a"], model="text-embedding-v3", text_type="query", instruct="Find it"),
-            "The model `text-embedding-v3` does not support the parameter instruct.",
-        ),
-    ],
-)
-def test_a_wrong_request_is_refused_in_the_words_of_the_service(body, message):
-    assert refusal_of(body) == (400, "InvalidParameter", message)
-
-
-def test_an_unknown_model_is_not_found():
-    assert refusal_of(body_for(["a"], model="xxx")) == (
-        404,
-        "ModelNotFound",
-        "The model `xxx` does not exist or you do not have access to it.",
-    )
-
-
-def test_a_cap_that_has_moved_is_named():
-    row = replace(MODELS["text-embedding-v4"], texts_per_request=6)
-    assert refusal_of(body_for(["a"] * 7), {row.name: row})[2] == too_many(6)
+from qwen_embed.emulator.request import RefusalError
+from qwen_embed.emulator.rules import check_key, check_workspace, not_found, too_large
 
 
 @pytest.mark.parametrize("key", [None, "", "sk-other"])
@@ -133,16 +13,28 @@ def test_another_key_is_refused(key):
     assert refused.message == "Invalid API-key provided."
 
 
-def test_the_right_key_is_let_in():
-    check_key("sk-test", "sk-test")
+@pytest.mark.parametrize(
+    ("key", "expected"), [("sk-test", "sk-test"), ("sk-any", None), (None, None)]
+)
+def test_the_right_key_is_let_in_and_any_where_none_is_asked_for(key, expected):
+    check_key(key, expected)
+
+
+def test_a_workspace_that_does_not_exist_is_refused():
+    with pytest.raises(RefusalError) as caught:
+        check_workspace("llm-0", ["llm-1"])
+    assert (caught.value.status, caught.value.code) == (401, "NOT AUTHORIZED")
+
+
+@pytest.mark.parametrize(("named", "existing"), [(None, []), ("llm-1", ["llm-1"]), ("llm-0", None)])
+def test_a_workspace_that_exists_is_let_in_and_any_where_none_is_listed(named, existing):
+    check_workspace(named, existing)
 
 
 def test_a_path_that_does_not_exist_is_answered_with_the_one_that_does():
-    refused = not_found("GET", "/api/v1/models")
+    refused = not_found("GET", "/v1/models", ["/v1/embeddings"])
     assert (refused.status, refused.code) == (404, "NotFound")
-    assert refused.message == (
-        f"This emulator has no GET /api/v1/models. It has POST {EMBEDDING_PATH} only."
-    )
+    assert refused.message == "This emulator has no GET /v1/models. It has POST /v1/embeddings."
 
 
 def test_too_large_a_body_is_refused_in_the_words_of_the_service():
@@ -152,71 +44,3 @@ def test_too_large_a_body_is_refused_in_the_words_of_the_service():
         "BadRequest.TooLarge",
         "Payload Too Large.",
     )
-
-
-def test_a_request_without_parameters_has_the_defaults_of_its_model():
-    request = read_request(body_for(["风急天高", "a"]), MODELS)
-    assert request.model is MODELS["text-embedding-v4"]
-    assert request.texts == ("风急天高", "a")
-    assert request.dimension == 1024
-    assert request.text_type == "document"
-    assert request.output_type == "dense"
-    assert request.instruct is None
-    assert request.tokens == 5
-
-
-@pytest.mark.parametrize("count", [1, 10])
-def test_as_many_texts_as_the_cap_are_taken(count):
-    assert len(read_request(body_for(["a"] * count), MODELS).texts) == count
-
-
-def test_a_text_of_exactly_the_limit_is_taken():
-    assert read_request(body_for(["风" * 8192]), MODELS).tokens == 8192
-
-
-@pytest.mark.parametrize("model", ["text-embedding-v1", "text-embedding-v2"])
-def test_the_first_generation_ignores_dimension(model):
-    assert read_request(body_for(["a"], model=model, dimension=64), MODELS).dimension == 1536
-
-
-def test_a_dimension_of_the_row_is_taken():
-    assert read_request(body_for(["a"], dimension=64), MODELS).dimension == 64
-
-
-def test_a_model_without_known_dimensions_takes_any():
-    models = {"new": Model(name="new")}
-    assert read_request(body_for(["a"], model="new", dimension=333), models).dimension == 333
-    assert read_request(body_for(["a"], model="new"), models).dimension == 1024
-    assert refusal_of(body_for(["a"], model="new", dimension=0), models)[0] == 400
-
-
-@pytest.mark.parametrize("output_type", ["dense", "sparse", "dense&sparse"])
-def test_every_output_type_is_taken_at_one_price(output_type):
-    request = read_request(body_for(["风急天高", "a"], output_type=output_type), MODELS)
-    assert (request.output_type, request.tokens) == (output_type, 5)
-
-
-def test_a_model_without_sparse_vectors_may_be_asked_for_dense_ones():
-    body = body_for(["a"], model="text-embedding-v2", output_type="dense")
-    assert read_request(body, MODELS).output_type == "dense"
-
-
-def test_an_instruction_takes_effect_with_queries():
-    body = body_for(["a"], text_type="query", instruct="Find it")
-    assert read_request(body, MODELS).instruct == "Find it"
-
-
-def test_an_instruction_takes_no_effect_with_documents():
-    body = body_for(["a"], text_type="document", instruct="Find it")
-    assert read_request(body, MODELS).instruct is None
-
-
-def test_unknown_parameters_are_ignored():
-    body = body_for(["a"], dimensions=64, kwargs={"text_type": "query"})
-    request = read_request(body, MODELS)
-    assert (request.dimension, request.text_type) == (1024, "document")
-
-
-def test_parameters_that_are_null_count_as_absent():
-    body = body_for(["a"], dimension=None, text_type=None, output_type=None, instruct=None)
-    assert read_request(body, MODELS) == read_request(body_for(["a"]), MODELS)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from qwen_embed.emulator import Emulator
-from qwen_embed.emulator.rules import EMBEDDING_PATH
 
-from .calls import KEY, body_for, embed
+from .calls import EMBEDDING_PATH, KEY, body_for, embed
 
 
 def open_sockets():
@@ -104,9 +103,13 @@ def test_an_address_exists_only_while_it_runs():
     service = Emulator()
     with pytest.raises(RuntimeError, match="not running"):
         _ = service.native_url
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = service.openai_url
     with service:
         assert service.native_url.startswith("http://127.0.0.1:")
         assert service.native_url.endswith("/api/v1")
+        host = service.native_url.removesuffix("/api/v1")
+        assert service.openai_url == f"{host}/compatible-mode/v1"
 
 
 def test_a_port_may_be_chosen():

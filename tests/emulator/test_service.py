@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from qwen_embed.emulator import Emulator
-from qwen_embed.emulator.rules import EMBEDDING_PATH
 
-from .calls import KEY, RESOURCE, body_for, embed, post, send
+from .calls import EMBEDDING_PATH, KEY, RESOURCE, body_for, embed, post, send
 
 
 def error_of(reply):
@@ -413,6 +412,15 @@ def test_an_engine_that_fails_is_a_fault_of_the_service():
             "InternalError.Algo",
             "RuntimeError('out of luck')",
         )
+
+
+def test_a_workspace_that_does_not_exist_is_refused(service):
+    assert post(service, body_for(["a"]), X_DashScope_WorkSpace="ws-1").status == 200
+    service.workspaces = ["ws-2"]
+    reply = post(service, body_for(["a"]), X_DashScope_WorkSpace="ws-1")
+    assert error_of(reply)[:2] == (401, "NOT AUTHORIZED")
+    assert post(service, body_for(["a"]), X_DashScope_WorkSpace="ws-2").status == 200
+    assert post(service, body_for(["a"])).status == 200
 
 
 def test_two_emulators_side_by_side_have_keys_of_their_own():

@@ -1,7 +1,8 @@
-"""The questions about the compatible endpoint, put to answers as they are documented."""
+"""The questions about the compatible protocol, put to answers as they are documented."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -10,7 +11,8 @@ import pytest
 
 from live.calls import Reply
 from live.compatible import compatible_questions
-from live.findings import compare
+from live.findings import Finding, compare
+from live.probe import ask_emulator
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 VECTOR = np.ones(256, dtype=np.float32) / 16
@@ -35,8 +37,9 @@ REFUSALS = {
     ),
     "no access: a workspace that does not exist": (
         401,
-        b'{"error": {"message": "...", "id": "7", "type": "invalid_request_error", '
-        b'"code": "invalid_api_key"}}',
+        b'{"error": {"message": "Access denied: Either you are not authorized to access this '
+        b'workspace, or the workspace does not exist.", "id": "7", '
+        b'"type": "invalid_request_error", "code": "invalid_api_key"}}',
     ),
 }
 
@@ -44,6 +47,13 @@ REFUSALS = {
 def question(ending: str):
     [found] = [each for each in compatible_questions() if each.title.endswith(ending)]
     return found
+
+
+def compared(ending: str, *replies: Reply) -> Finding:
+    """What comes of these answers of the service, beside those of the emulator."""
+    asked = question(ending)
+    [emulated] = asyncio.run(ask_emulator([asked], "sk-test"))
+    return compare(asked, replies, emulated)
 
 
 def success(count=1, embedding=None) -> Reply:
@@ -62,46 +72,59 @@ def success(count=1, embedding=None) -> Reply:
 def test_a_refusal_as_documented_is_the_same(ending):
     status, body = REFUSALS[ending]
 
-    assert compare(question(ending), [Reply(status, JSON, body)], []).verdict == "same"
+    assert compared(ending, Reply(status, JSON, body)).verdict == "same"
 
 
 def test_a_refusal_of_another_form_differs():
     status, _ = REFUSALS["a wrong key"]
     _, body = REFUSALS["no access: a workspace that does not exist"]
 
-    found = compare(question("a wrong key"), [Reply(status, JSON, body)], [])
+    found = compared("a wrong key", Reply(status, JSON, body))
 
-    assert (found.verdict, found.differing) == ("differs", ("names in the body",))
+    assert (found.verdict, found.differing) == ("differs", ("words", "names in the body"))
+
+
+def test_what_is_not_documented_is_compared_with_the_emulator():
+    body = (
+        b'{"error": {"message": "No.", "type": "InvalidParameter", "param": null, "code": "Odd"}}'
+    )
+
+    found = compared("an empty text", Reply(400, JSON, body))
+
+    assert found.differing == ("code", "words", "names in the body")
+    assert found.reference["status"] == ("400",)
+    assert found.reference["code"] == ("InvalidParameter",)
 
 
 def test_a_success_as_documented_is_the_same():
-    assert compare(question("names, order"), [success(6)], []).verdict == "same"
-    assert compare(question("`dimensions`"), [success()], []).verdict == "same"
+    assert compared("names, order", success(6)).verdict == "same"
+    assert compared("`dimensions`", success()).verdict == "same"
 
 
 @pytest.mark.parametrize("packed", [None, base64.b64encode(VECTOR.tobytes()).decode()])
 def test_base64_may_be_floats(packed):
-    asked = question("base64 or floats")
+    found = compared("base64 or floats", success(), success(embedding=packed))
 
-    assert compare(asked, [success(), success(embedding=packed)], []).verdict == "same"
+    assert found.verdict == "same"
 
 
 def test_another_vector_behind_base64_differs():
     packed = base64.b64encode((-VECTOR).tobytes()).decode()
 
-    found = compare(question("base64 or floats"), [success(), success(embedding=packed)], [])
+    found = compared("base64 or floats", success(), success(embedding=packed))
 
     assert found.differing == ("both are one vector",)
 
 
 def test_extra_fields_that_change_the_vector_differ():
-    asked = question("raise no error and do nothing")
     other = success(embedding=(-VECTOR).tolist())
 
-    assert compare(asked, [success(), other], []).differing == ("they leave the vector",)
+    found = compared("raise no error and do nothing", success(), other)
+
+    assert found.differing == ("they leave the vector",)
 
 
 def test_a_404_without_an_error_object_is_not_offered():
     reply = Reply(404, JSON, b'{"code": "NotFound", "message": "no", "request_id": "7"}')
 
-    assert compare(question("a wrong key"), [reply], []).verdict == "not offered"
+    assert compared("a wrong key", reply).verdict == "not offered"

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def service():
-    with Emulator(api_key=KEY) as service:
+    with Emulator(api_key=KEY, workspaces=()) as service:
         yield service
 
 
@@ -66,18 +66,33 @@ def test_against_another_emulator_nothing_differs(service, report, capsys):
     billed = int(re.search(r"Tokens billed: ([\d,]+)", text)[1].replace(",", ""))
     assert 0 < billed < 20_000
     assert f"{billed:,} tokens billed" in output
-    assert "not offered by the emulator; documented:" in text
+    assert "code: invalid_api_key (documented)" in text
     assert "Not asked without `BURST=1`" in text
     assert not re.search(r"\[(-?0\.\d+, ){3}", text)
 
 
-def test_every_question_that_the_emulator_can_answer_is_compared(service, report, capsys):
+def test_every_question_is_compared(service, report, capsys):
     probe(service, report)
 
     rows = report.read_text(encoding="utf-8").split("## What differs")[0].splitlines()
-    natively = [row for row in rows if row.startswith("| ") and "Compatible" not in row][1:]
-    assert len(natively) == len(native_questions(burst=False))
-    assert [row for row in natively if not row.endswith("| same |")] == []
+    answered = [row for row in rows if row.startswith("| ")][1:]
+    assert len(answered) == len([*native_questions(burst=False), *compatible_questions()])
+    assert [row for row in answered if not row.endswith("| same |")] == []
+
+
+def test_numbers_in_reply_to_base64_are_no_difference(service, report):
+    service.base64_as_floats = True
+
+    assert probe(service, report, "Compatible: encoding_format base64") == SAME
+
+
+def test_a_difference_of_the_compatible_protocol_names_its_module(service, report):
+    service.set_model("text-embedding-v4", texts_per_request=6)
+
+    assert probe(service, report, "Compatible: more texts") == DIFFERENT
+    [found] = differences(report).values()
+    assert "| the cap named | 6 | 10 (documented) |" in found
+    assert "To change: `qwen_embed/emulator/compatible.py`" in found
 
 
 def test_the_least_known_is_asked_first(service, report, capsys):
@@ -123,7 +138,7 @@ def test_a_failure_is_found_with_what_was_said(service, report):
     [found] = differences(report).values()
     assert "| status | 500 | 200 |" in found
     assert "| words | Broken \\| here. | nothing |" in found
-    assert "To change: `qwen_embed/emulator/rules.py`" in found
+    assert "To change: `qwen_embed/emulator/native.py`" in found
     assert '"SystemError"' in report.read_text(encoding="utf-8")
 
 
