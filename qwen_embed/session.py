@@ -10,6 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -22,8 +23,10 @@ from qwen_embed.endpoints import is_service
 from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.logs import Log
 from qwen_embed.long_texts import Cutter, Parts
 from qwen_embed.models import find_model
+from qwen_embed.observation import CallRecord, Failure, Listen, observe
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
 from qwen_embed.results import Embedded
@@ -40,9 +43,10 @@ from qwen_embed.rows import (
 )
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.stream import BLOCKS_AHEAD, Stream
+from qwen_embed.tracing import Tracing
 from qwen_embed.transport import AiohttpTransport
 from qwen_embed.usage import Usage
-from qwen_embed.wire import Output, Parameters, TextType
+from qwen_embed.wire import PATH, Output, Parameters, TextType
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -83,6 +87,7 @@ class Session:
         self._pipeline: Pipeline | None = None
         self._limiter: AccountLimiter | None = None
         self._admit = admit
+        self._tracing = Tracing(settings.resolved[0] + PATH)
         self.usage = Usage()
         self.pair: Pair | None = None
 
@@ -193,11 +198,12 @@ class Session:
         half = form.half
         if self.pair is None or half is None:
             call = self._request(plan, text_type, form.output, rows, until)
-            return self._embed(plan, rows, call, first=first)
+            return self._observed(plan, call, partial(self._embed, plan, rows, call, first=first))
         both = RowsAndHalf(rows, OTHER[half])
         call = self._request(plan, text_type, "dense&sparse", both, until)
         call.indices = self.pair.take(half, text_type, plan, rows, nodes=form.nodes)
-        return self._embed_half(self.pair, OTHER[half], plan, both, call)
+        embed_half = partial(self._embed_half, self.pair, OTHER[half], plan, both, call)
+        return self._observed(plan, call, embed_half)
 
     def _request(
         self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any], until: float | None
@@ -207,6 +213,26 @@ class Session:
             settings.model, text_type, settings.dimension, settings.instruct, output
         )
         return Call(plan.unique, parameters, rows, until=until)
+
+    async def _observed(
+        self, plan: Plan, call: Call, embed: Callable[[], Coroutine[Any, Any, Embedded[R]]]
+    ) -> Embedded[R]:
+        """Embed, while spans and the log are told of it."""
+        asked = call.parameters
+        record = CallRecord(
+            asked.model,
+            asked.text_type,
+            asked.output,
+            dimension=None if asked.output == "sparse" else self._width,
+            texts=plan.count,
+            usage=call.usage,
+        )
+        listen: list[Listen] = [self._tracing.listen, Log(lambda: self.limits).listen]
+        with observe(record, listen, clock=time.perf_counter) as call.observer:
+            embedded = await embed()
+            if embedded.error is not None:
+                record.failure = Failure.of(embedded.error)
+            return embedded
 
     async def _embed_half(
         self, pair: Pair, other: Half, plan: Plan, both: RowsAndHalf[R], call: Call
