@@ -1,7 +1,7 @@
 """What is known of calls and of their requests while they run, for whoever listens.
 
 Spans and the log listen; see `qwen_embed.tracing` and `qwen_embed.logs`. Nothing here holds a text,
-the key, or words of the service, which may repeat either.
+the key, or a message of the other side, which may repeat either.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from qwen_embed.errors import PartialFailureError, RequestError, ServiceError
+from qwen_embed.errors import (
+    ConnectionFailedError,
+    PartialFailureError,
+    RequestError,
+    ServiceError,
+)
 from qwen_embed.usage import Usage
 from qwen_embed.wire import Output, TextType
 
@@ -21,7 +26,7 @@ class Failure:
 
     Attributes:
         kind: The name of the exception's class.
-        reason: The status and code of a refusal, or what the exception says; it may be empty.
+        reason: The status and code of a refusal, or what else may be told; it may be empty.
         request_id: The service's name for the request, or `None`.
     """
 
@@ -35,6 +40,9 @@ class Failure:
         kind = type(error).__qualname__
         if isinstance(error, ServiceError):
             return cls(kind, f"{error.status_code} {error.code}".strip(), error.request_id)
+        if isinstance(error, ConnectionFailedError):
+            # The rest may quote an answer that is no HTTP.
+            return cls(kind, error.message.partition(":")[0])
         if isinstance(error, PartialFailureError):
             return cls(kind, f"{len(error.failures)} texts failed")
         return cls(kind, error.message if isinstance(error, RequestError) else "")

@@ -114,7 +114,7 @@ def _within(span: Span) -> AbstractContextManager[Span]:
     """Return a context in which other spans belong to this one, and after which it has ended."""
     from opentelemetry.trace import use_span  # noqa: PLC0415 -- likewise
 
-    # An exception holds words of the service; `_complete` says what may be said of it.
+    # An exception holds a message of the service; `_complete` says what may be said of it.
     return use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False)
 
 

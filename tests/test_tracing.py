@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 from faces import API_KEY
 from langchain_core.rate_limiters import BaseRateLimiter
-from network import port_of
+from network import port_of, serving
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -240,7 +240,7 @@ def test_a_lost_connection_has_no_status(face, service, spans):
         face.query(face(service, max_retries=0), "a")
 
     [request] = spans.requests
-    assert failure_of(request) == ("ConnectionFailedError", ANY)
+    assert failure_of(request) == ("ConnectionFailedError", "ServerDisconnectedError")
     assert "http.response.status_code" not in request.attributes
 
 
@@ -365,6 +365,25 @@ TEXT = "the wind over Shaoxing"
 def echo(service, status):
     message = f"{TEXT} with {API_KEY}"
     service.fail_next(9, status=status, code="SomeCode", message=message)
+
+
+async def repeat_all(reader, writer):
+    """Answer with what was asked, which is no HTTP answer."""
+    await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readuntil(b"}}")
+    writer.write(body + b"\r\n" + API_KEY.encode() + b"\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+
+
+def test_neither_key_nor_text_is_told_of_an_answer_that_is_no_http(spans):
+    with serving(repeat_all) as port:
+        made = QwenEmbedder(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0)
+        with pytest.raises(ConnectionFailedError, match="Shaoxing"):
+            made.embed_query(TEXT)
+
+    assert {failure_of(span)[0] for span in spans.all} == {"ConnectionFailedError"}
+    assert "Shaoxing" not in "".join(span.to_json() for span in spans.all)
 
 
 FAILURES = {
