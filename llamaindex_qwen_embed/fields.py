@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.rate_limiter import BaseRateLimiter
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from llamaindex_qwen_embed.events import tell_usage
 from qwen_embed.client import EmbedderBase
+from qwen_embed.results import Embedded
+
+R = TypeVar("R")
 
 
 class PerRequest(BaseRateLimiter):
@@ -59,6 +63,10 @@ class LlamaIndexFields(EmbedderBase):
             # No TypeError, which pydantic would let through as it is.
             raise ValueError("rate_limiter must be a BaseRateLimiter of llama_index.core.")  # noqa: TRY004
         return PerRequest(limiter)
+
+    def _whole(self, embedded: Embedded[R]) -> R:
+        tell_usage(self.model, self._priced(embedded.usage))
+        return super()._whole(embedded)
 
     def _admission(self) -> Callable[[int], Awaitable[object]] | None:
         per_request: PerRequest | None = self.rate_limiter

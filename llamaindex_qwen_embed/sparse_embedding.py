@@ -80,13 +80,13 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
             texts: The nodes' bare texts.
         """
         session = self._session
-        return session.embed(texts, "document", session.SPARSE_OF_NODES).whole().rows()
+        return self._whole(session.embed(texts, "document", session.SPARSE_OF_NODES)).rows()
 
     async def anode_rows(self, texts: list[str]) -> list[dict[int, float]]:
         """Embed the texts of nodes; see `node_rows`."""
         session = self._session
         embedded = await session.aembed(texts, "document", session.SPARSE_OF_NODES)
-        return embedded.whole().rows()
+        return self._whole(embedded).rows()
 
     def _get_query_embedding(self, query: str) -> dict[int, float]:
         return self._sparse([query], "query").rows()[0]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from qwen_embed.wire import TextType
 
     StreamedRow: TypeAlias = NDArray[np.float32] | SparseRow | tuple[NDArray[np.float32], SparseRow]
+
+R = TypeVar("R")
 
 
 class _Opening:
@@ -95,31 +97,35 @@ class EmbedderBase(EmbeddingSettings):
         """Return what waits for a limiter of the framework's, where the object has one."""
         return None
 
+    def _whole(self, embedded: Embedded[R]) -> R:
+        """Return the rows of a call, or raise; an adapter may tell its framework of the usage."""
+        return embedded.whole()
+
     def _rows(
         self, texts: Iterable[str], text_type: TextType, until: float | None = None
     ) -> list[list[float]]:
         session = self._session
-        return session.embed(texts, text_type, session.LISTS, until=until).whole()
+        return self._whole(session.embed(texts, text_type, session.LISTS, until=until))
 
     async def _arows(
         self, texts: Iterable[str], text_type: TextType, until: float | None = None
     ) -> list[list[float]]:
         session = self._session
-        return (await session.aembed(texts, text_type, session.LISTS, until=until)).whole()
+        return self._whole(await session.aembed(texts, text_type, session.LISTS, until=until))
 
     def _both(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
         check_sparse(self)
         session = self._session
-        return session.embed(texts, text_type, session.LISTS_AND_SPARSE).whole()
+        return self._whole(session.embed(texts, text_type, session.LISTS_AND_SPARSE))
 
     async def _aboth(
         self, texts: Iterable[str], text_type: TextType
     ) -> tuple[list[list[float]], SparseVectors]:
         check_sparse(self)
         session = self._session
-        return (await session.aembed(texts, text_type, session.LISTS_AND_SPARSE)).whole()
+        return self._whole(await session.aembed(texts, text_type, session.LISTS_AND_SPARSE))
 
     @property
     def usage(self) -> Usage:
@@ -152,8 +158,8 @@ class EmbedderBase(EmbeddingSettings):
         check_sparse(self)
         session = self._session
         form = session.SPARSE_WITH_TOKENS
-        (query_row,) = session.embed([query], "query", form).whole()
-        (document_row,) = session.embed([document], "document", form).whole()
+        (query_row,) = self._whole(session.embed([query], "query", form))
+        (document_row,) = self._whole(session.embed([document], "document", form))
         return shared_tokens(query_row, document_row)
 
     async def aexplain_match(self, query: str, document: str) -> list[SharedToken]:
@@ -161,8 +167,8 @@ class EmbedderBase(EmbeddingSettings):
         check_sparse(self)
         session = self._session
         form = session.SPARSE_WITH_TOKENS
-        (query_row,) = (await session.aembed([query], "query", form)).whole()
-        (document_row,) = (await session.aembed([document], "document", form)).whole()
+        (query_row,) = self._whole(await session.aembed([query], "query", form))
+        (document_row,) = self._whole(await session.aembed([document], "document", form))
         return shared_tokens(query_row, document_row)
 
     def close(self) -> None:
@@ -237,11 +243,11 @@ class SparseBase(EmbedderBase):
 
     def _sparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
         session = self._session
-        return session.embed(texts, text_type, session.SPARSE).whole()
+        return self._whole(session.embed(texts, text_type, session.SPARSE))
 
     async def _asparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
         session = self._session
-        return (await session.aembed(texts, text_type, session.SPARSE)).whole()
+        return self._whole(await session.aembed(texts, text_type, session.SPARSE))
 
 
 class QwenEmbedder(EmbedderBase):

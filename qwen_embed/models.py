@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_DOCUMENTED = "2026-11"
+"""The year and month of the documentation that the figures were read from."""
+
 
 @dataclass(frozen=True)
 class RateLimits:
@@ -39,6 +42,7 @@ class Model:
         instruct: Whether the model follows an instruction that comes with a query.
         usd_per_million_tokens: List price in Singapore; `None` where not offered or not known.
         cny_per_million_tokens: List price in Beijing; `None` where not known.
+        prices_as_of: The year and month in which the prices were read, such as `"2026-11"`.
         rate_limits: What the service publishes as limits, by region. An account may have others.
     """
 
@@ -51,6 +55,7 @@ class Model:
     instruct: bool = True
     usd_per_million_tokens: float | None = None
     cny_per_million_tokens: float | None = None
+    prices_as_of: str = _DOCUMENTED
     rate_limits: Mapping[str, RateLimits] = field(default_factory=dict)
 
 

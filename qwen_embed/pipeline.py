@@ -22,6 +22,7 @@ from qwen_embed.errors import (
     ServiceError,
 )
 from qwen_embed.limiter import Limiter
+from qwen_embed.observation import NOBODY, Observer
 from qwen_embed.planner import RequestQueue, estimate_tokens
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import Rows
@@ -50,6 +51,7 @@ class Call:
             sent in its stead, which it adds to `texts`; none where the text has failed.
         ended: What ended it before all texts were sent, or `None`.
         until: When it must be over, in seconds of `time.monotonic`; `None` where it need not be.
+        observer: Told of its requests.
         waiting: How many of its requests wait to be cut and sent.
     """
 
@@ -63,6 +65,7 @@ class Call:
     failures: dict[int, RequestError] = field(default_factory=dict)
     ended: RequestError | None = None
     until: float | None = None
+    observer: Observer = NOBODY
     waiting: int = 0
 
     @cached_property
@@ -214,7 +217,13 @@ class Pipeline:
                 call.usage.requests += 1
                 call.usage.retries += sent > 0
                 sent += 1
-                answer = self._read(call, await self.transport.post(wire.path, body), len(texts))
+                with call.observer.request(
+                    texts=len(texts), size=len(body), repeats=sent - 1
+                ) as request:
+                    reply = await self.transport.post(wire.path, body)
+                    request.status = reply.status
+                    answer = self._read(call, reply, len(texts))
+                    request.request_id, request.tokens = answer.request_id, answer.tokens
                 outcome = Outcome("served", answer.tokens)
                 self._served += 1
             except RequestError as error:

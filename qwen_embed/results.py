@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from qwen_embed.errors import PartialFailureError, TextFailure
+from qwen_embed.errors import PartialFailureError, RequestError, TextFailure
 from qwen_embed.usage import Usage
 
 if TYPE_CHECKING:
@@ -34,10 +34,18 @@ class Embedded(Generic[R]):
     count: int
     usage: Usage
 
+    @property
+    def error(self) -> PartialFailureError | RequestError | None:
+        """The error for the texts that failed, or `None`."""
+        if not self.failures:
+            return None
+        return PartialFailureError.of(self.failures, result=self.rows, count=self.count)
+
     def whole(self) -> R:
         """Return the rows, or raise for the texts that failed."""
-        if self.failures:
-            raise PartialFailureError.of(self.failures, result=self.rows, count=self.count)
+        error = self.error
+        if error is not None:
+            raise error
         return self.rows
 
 

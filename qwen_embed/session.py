@@ -10,6 +10,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -22,8 +23,10 @@ from qwen_embed.endpoints import is_service
 from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.logs import Log
 from qwen_embed.long_texts import Cutter, Parts
 from qwen_embed.models import find_model
+from qwen_embed.observation import CallRecord, Failure, Listen, observe
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
 from qwen_embed.results import Embedded
@@ -41,9 +44,10 @@ from qwen_embed.rows import (
 from qwen_embed.sdk_clients import recognise
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.stream import BLOCKS_AHEAD, Stream
+from qwen_embed.tracing import Tracing, provider_of
 from qwen_embed.transport import AiohttpTransport, Transport
 from qwen_embed.usage import Usage
-from qwen_embed.wire import NATIVE, OPENAI, Output, Parameters, TextType
+from qwen_embed.wire import NATIVE, OPENAI, Output, Parameters, TextType, Wire
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -84,6 +88,12 @@ class Session:
         self._pipeline: Pipeline | None = None
         self._limiter: AccountLimiter | None = None
         self._admit = admit
+        root, wire = settings.resolved[0], wire_of(settings)
+        self._tracing = Tracing(
+            root + wire.path,
+            provider=provider_of(root, settings.protocol or "native"),
+            encoding_format=wire.encoding_format,
+        )
         self.usage = Usage()
         self.pair: Pair | None = None
 
@@ -194,11 +204,12 @@ class Session:
         half = form.half
         if self.pair is None or half is None:
             call = self._request(plan, text_type, form.output, rows, until)
-            return self._embed(plan, rows, call, first=first)
+            return self._observed(plan, call, partial(self._embed, plan, rows, call, first=first))
         both = RowsAndHalf(rows, OTHER[half])
         call = self._request(plan, text_type, "dense&sparse", both, until)
         call.indices = self.pair.take(half, text_type, plan, rows, nodes=form.nodes)
-        return self._embed_half(self.pair, OTHER[half], plan, both, call)
+        embed_half = partial(self._embed_half, self.pair, OTHER[half], plan, both, call)
+        return self._observed(plan, call, embed_half)
 
     def _request(
         self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any], until: float | None
@@ -214,6 +225,26 @@ class Session:
             cut=settings.dimension_by == "client",
         )
         return Call(plan.unique, parameters, rows, until=until)
+
+    async def _observed(
+        self, plan: Plan, call: Call, embed: Callable[[], Coroutine[Any, Any, Embedded[R]]]
+    ) -> Embedded[R]:
+        """Embed, while spans and the log are told of it."""
+        asked = call.parameters
+        record = CallRecord(
+            asked.model,
+            asked.text_type,
+            asked.output,
+            dimension=None if asked.output == "sparse" else self._width,
+            texts=plan.count,
+            usage=call.usage,
+        )
+        listen: list[Listen] = [self._tracing.listen, Log(lambda: self.limits).listen]
+        with observe(record, listen, clock=time.perf_counter) as call.observer:
+            embedded = await embed()
+            if embedded.error is not None:
+                record.failure = Failure.of(embedded.error)
+            return embedded
 
     async def _embed_half(
         self, pair: Pair, other: Half, plan: Plan, both: RowsAndHalf[R], call: Call
@@ -291,7 +322,7 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
     """Return the parts put together as the settings say."""
     root, _ = settings.resolved
     return Pipeline(
-        wire=NATIVE if settings.protocol == "native" else OPENAI,
+        wire=wire_of(settings),
         transport=build_transport(settings),
         limiter=limiter,
         retry=RetryPolicy(settings.max_retries, random=random.random),
@@ -307,6 +338,11 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
         max_concurrency=settings.max_concurrency,
         max_request_tokens=settings.max_request_tokens,
     )
+
+
+def wire_of(settings: EmbeddingSettings) -> Wire:
+    """Return the protocol that is spoken."""
+    return NATIVE if settings.protocol == "native" else OPENAI
 
 
 def build_transport(settings: EmbeddingSettings) -> Transport:

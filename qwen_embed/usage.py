@@ -9,21 +9,31 @@ from qwen_embed.models import Model
 
 @dataclass(frozen=True)
 class Price:
-    """A list price: `amount` of `currency` per million tokens."""
+    """A list price: `amount` of `currency` per million tokens.
+
+    Attributes:
+        amount: Per million tokens.
+        currency: `"CNY"` or `"USD"`.
+        as_of: The year and month in which the price was read, such as `"2026-11"`.
+    """
 
     amount: float
     currency: str
+    as_of: str
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.currency} per million tokens, as of {self.as_of}"
 
 
 def list_price(model: Model, region: str | None) -> Price | None:
     """Return the model's list price in a region, or `None` where none is published here.
 
-    Prices are known for Beijing (CNY) and Singapore (USD), as documented in November 2026.
+    Prices are known for Beijing (CNY) and Singapore (USD).
     """
     if region == "cn-beijing" and model.cny_per_million_tokens is not None:
-        return Price(model.cny_per_million_tokens, "CNY")
+        return Price(model.cny_per_million_tokens, "CNY", model.prices_as_of)
     if region == "ap-southeast-1" and model.usd_per_million_tokens is not None:
-        return Price(model.usd_per_million_tokens, "USD")
+        return Price(model.usd_per_million_tokens, "USD", model.prices_as_of)
     return None
 
 
@@ -59,7 +69,9 @@ class Usage:
         self.tokens += other.tokens
 
     def __str__(self) -> str:
-        cost = f"about {self.cost:.6f} {self.price.currency}" if self.price else "price unknown"
+        cost = "price unknown"
+        if self.price is not None:
+            cost = f"about {self.cost:.6f} {self.price.currency} (as of {self.price.as_of})"
         return (
             f"{self.texts:,} texts in {self.requests:,} requests ({self.retries:,} repeated), "
             f"{self.tokens:,} tokens, {cost}"

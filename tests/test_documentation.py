@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 import langchain_qwen_embed
 import llamaindex_qwen_embed
@@ -36,6 +38,9 @@ MODULES = [
 def environment(service: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
     monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)
+    # A provider of spans is set once in a process, and would stay for all other tests.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,34 @@ def test_the_core_and_the_emulator_work_with_neither_framework_installed():
         "import sys\n"
         "class NotInstalled:\n"
         "    def find_spec(self, name, *args):\n"
-        "        if name.split('.')[0] in ('langchain_core', 'llama_index', 'dashscope'):\n"
+        "        if name.split('.')[0] in (\n"
+        "            'langchain_core', 'llama_index', 'dashscope', 'opentelemetry'\n"
+        "        ):\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NotInstalled())\n"
+        "from qwen_embed import QwenEmbedder\n"
+        "from qwen_embed.emulator import Emulator\n"
+        "with Emulator(api_key='sk-1') as service:\n"
+        "    with QwenEmbedder(api_key='sk-1', base_url=service.native_url) as embedder:\n"
+        "        assert embedder.embed_query('a').dense.shape == (1, 1024)\n"
+    )
+
+
+def test_a_call_loads_no_opentelemetry_where_nobody_did():
+    run(
+        "import sys\n"
+        "from qwen_embed import QwenEmbedder\n"
+        "from qwen_embed.emulator import Emulator\n"
+        "with Emulator(api_key='sk-1') as service:\n"
+        "    with QwenEmbedder(api_key='sk-1', base_url=service.native_url) as embedder:\n"
+        "        embedder.embed_query('a')\n"
+        "assert 'opentelemetry' not in sys.modules\n"
+    )
+
+
+def test_a_call_works_where_opentelemetry_is_loaded_and_no_provider_is_set():
+    run(
+        "import opentelemetry.trace\n"
         "from qwen_embed import QwenEmbedder\n"
         "from qwen_embed.emulator import Emulator\n"
         "with Emulator(api_key='sk-1') as service:\n"

@@ -63,12 +63,14 @@ class Wire:
         path: Where requests go, below the root.
         build_body: Makes a request's body.
         parse_answer: Reads an answer.
+        encoding_format: How numbers are asked for, or `None` where there is one way only.
         plainer: What to go on with where a server does not know the encoding asked for.
     """
 
     path: str
     build_body: BuildBody
     parse_answer: ParseAnswer
+    encoding_format: str | None = None
     plainer: Wire | None = None
 
 
@@ -77,9 +79,11 @@ OPENAI = Wire(
     compatible.PATH,
     compatible.build_body,
     compatible.parse_answer,
+    "base64",
     plainer=Wire(
         compatible.PATH,
         partial(compatible.build_body, encoding_format="float"),
         compatible.parse_answer,
+        "float",
     ),
 )

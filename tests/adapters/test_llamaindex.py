@@ -11,14 +11,20 @@ from faces import API_KEY
 from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent
+from llama_index.core.instrumentation.events.embedding import (
+    EmbeddingEndEvent,
+    EmbeddingStartEvent,
+    SparseEmbeddingEndEvent,
+    SparseEmbeddingStartEvent,
+)
 from llama_index.core.rate_limiter import BaseRateLimiter
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.span_handlers import SimpleSpanHandler
 from pydantic import ValidationError
 
-from llamaindex_qwen_embed import QwenEmbedding
+from llamaindex_qwen_embed import EmbeddingUsageEvent, QwenEmbedding, QwenSparseEmbedding, events
 from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
 from qwen_embed.wire import NATIVE
 
@@ -294,6 +300,99 @@ def test_who_listens_to_events_hears_the_rows(service, call):
 
     assert listener.rows == rows
     assert len(rows[0]) == 1024
+
+
+class Recorder(BaseEventHandler):
+    events: list
+
+    def handle(self, event, **kwargs):
+        self.events.append(event)
+
+
+@pytest.fixture
+def recorder():
+    recorder = Recorder(events=[])
+    dispatcher = get_dispatcher()
+    dispatcher.add_event_handler(recorder)
+    yield recorder
+    dispatcher.event_handlers.remove(recorder)
+
+
+@pytest.fixture
+def spans():
+    spans = SimpleSpanHandler()
+    dispatcher = get_dispatcher()
+    dispatcher.add_span_handler(spans)
+    yield spans
+    dispatcher.span_handlers.remove(spans)
+
+
+DENSE = (EmbeddingStartEvent, EmbeddingUsageEvent, EmbeddingEndEvent)
+SPARSE = (SparseEmbeddingStartEvent, EmbeddingUsageEvent, SparseEmbeddingEndEvent)
+
+
+@pytest.mark.parametrize(
+    ("kind", "embed", "expected"),
+    [
+        (QwenEmbedding, lambda made: made.get_query_embedding("wind"), DENSE),
+        (QwenEmbedding, lambda made: asyncio.run(made.aget_query_embedding("wind")), DENSE),
+        (QwenEmbedding, lambda made: made.get_text_embedding("wind"), DENSE),
+        (QwenEmbedding, lambda made: made.get_text_embedding_batch(["wind"]), DENSE),
+        (
+            QwenEmbedding,
+            lambda made: asyncio.run(made.aget_text_embedding_batch(["wind"])),
+            DENSE,
+        ),
+        (QwenSparseEmbedding, lambda made: made.get_query_embedding("wind"), SPARSE),
+        (QwenSparseEmbedding, lambda made: made.get_text_embedding_batch(["wind"]), SPARSE),
+    ],
+)
+def test_the_usage_of_a_call_is_an_event_within_its_span(
+    service, recorder, spans, kind, embed, expected
+):
+    made = kind(api_key=API_KEY, base_url=service.native_url)
+
+    embed(made)
+
+    start, usage, end = recorder.events
+    assert (type(start), type(usage), type(end)) == expected
+    parents = {span.id_: span.parent_id for span in spans.completed_spans}
+    assert start.span_id == end.span_id
+    # LlamaIndex makes a span of the hook for single texts too, within that of the call.
+    assert start.span_id in (usage.span_id, parents[usage.span_id])
+    assert usage.model_dump(exclude={"timestamp", "id_", "span_id", "tags"}) == {
+        "class_name": "EmbeddingUsageEvent",
+        "model_name": "text-embedding-v4",
+        "texts": 1,
+        "requests": 1,
+        "retries": 0,
+        "tokens": 1,
+        "cost": 0.5 / 1_000_000,
+        "currency": "CNY",
+        "price_as_of": "2026-11",
+    }
+
+
+@both
+def test_all_events_of_a_list_add_up_to_what_was_used(service, recorder, batch):
+    made = make(service, embed_batch_size=30)
+    texts = [*TEXTS[:40], "word " * 10_000]
+
+    with pytest.raises(PartialFailureError):
+        batch(made, texts)
+
+    told = [event for event in recorder.events if isinstance(event, EmbeddingUsageEvent)]
+    assert len(told) == 2
+    for name in ("texts", "requests", "retries", "tokens", "cost"):
+        assert sum(getattr(event, name) for event in told) == pytest.approx(
+            getattr(made.usage, name)
+        )
+
+
+def test_no_event_is_made_where_nobody_listens(service, monkeypatch):
+    monkeypatch.delattr(events, "EmbeddingUsageEvent")
+
+    assert len(make(service).get_query_embedding("wind")) == 1024
 
 
 class Counting(BaseRateLimiter):

@@ -11,11 +11,11 @@ from qwen_embed.usage import Price, Usage, list_price
 @pytest.mark.parametrize(
     ("model", "region", "price"),
     [
-        ("text-embedding-v4", "cn-beijing", Price(0.5, "CNY")),
-        ("text-embedding-v4", "ap-southeast-1", Price(0.07, "USD")),
+        ("text-embedding-v4", "cn-beijing", Price(0.5, "CNY", "2026-11")),
+        ("text-embedding-v4", "ap-southeast-1", Price(0.07, "USD", "2026-11")),
         ("text-embedding-v4", "eu-central-1", None),
         ("text-embedding-v2", "ap-southeast-1", None),
-        ("qwen3.7-text-embedding-flash", "cn-beijing", Price(0.125, "CNY")),
+        ("qwen3.7-text-embedding-flash", "cn-beijing", Price(0.125, "CNY", "2026-11")),
         ("a-model-of-tomorrow", "cn-beijing", None),
     ],
 )
@@ -24,14 +24,17 @@ def test_a_price_is_known_only_where_it_is_published(model, region, price):
 
 
 def test_the_cost_is_reckoned_by_the_million_tokens():
-    assert Usage(tokens=2_000_000, price=Price(0.07, "USD")).cost == pytest.approx(0.14)
+    assert Usage(tokens=2_000_000, price=Price(0.07, "USD", "2026-11")).cost == pytest.approx(0.14)
     assert Usage(tokens=2_000_000).cost is None
 
 
 def test_usage_reads_as_a_sentence():
-    usage = Usage(texts=1200, requests=121, retries=1, tokens=50_000, price=Price(0.5, "CNY"))
+    price = Price(0.5, "CNY", "2026-11")
+    usage = Usage(texts=1200, requests=121, retries=1, tokens=50_000, price=price)
 
     assert str(usage) == (
-        "1,200 texts in 121 requests (1 repeated), 50,000 tokens, about 0.025000 CNY"
+        "1,200 texts in 121 requests (1 repeated), 50,000 tokens, "
+        "about 0.025000 CNY (as of 2026-11)"
     )
+    assert str(price) == "0.5 CNY per million tokens, as of 2026-11"
     assert str(Usage(texts=1)).endswith("0 tokens, price unknown")
