@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test $(STORES:%=test-%) lint audit bench live format clean
+.PHONY: demo test $(STORES:%=test-%) test-mteb lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -18,6 +18,10 @@ TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py
 # The two Milvus stores need different releases of pymilvus: each has an environment of its own.
 $(STORES:%=test-%): test-%: .venv-%/test
 	.venv-$*/bin/python -m pytest $(TESTS_OF_$*)
+
+# Apart from test: mteb needs PyTorch, which makes its environment 2 GB large, or more (see below).
+test-mteb: .venv-mteb/test
+	.venv-mteb/bin/python -m pytest tests/examples/test_evaluate_mteb.py
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -67,6 +71,15 @@ clean:
 $(STORES:%=.venv-%/test): .venv-%/test: .venv/uv pyproject.toml
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[langchain,llamaindex]' --group $*
+	touch $@
+
+# By pip, which looks for PyTorch wherever it is set to: PIP_EXTRA_INDEX_URL can name PyTorch's own
+# index of builds for CPUs. Where PyPI is all there is, Linux on x86-64 gets the build for GPUs, with
+# several GB of CUDA.
+.venv-mteb/test: pyproject.toml
+	$(PYTHON) -m venv .venv-mteb
+	.venv-mteb/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-mteb/bin/python -m pip install --quiet --editable '.[langchain,llamaindex,local]' --group mteb
 	touch $@
 
 .venv/live: .venv/uv pyproject.toml
