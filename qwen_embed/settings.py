@@ -340,7 +340,7 @@ class EmbeddingSettings(BaseModel):
 
         Example:
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
-            'qwen-embed-text-embedding-v4-512-1bbf13005980'
+            'qwen-embed-text-embedding-v4-512-92eb4bb92811'
         """
         # Only what differs from the default, so that options of later releases change no name.
         options = {
