@@ -89,10 +89,10 @@ class SdkTransport(Transport):
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
             failure = ConnectionFailedError(told(cause, self._api_key))
         else:
-            answer = response.content
-            if response.status_code != 200:
-                answer = without_key(self._api_key, answer)
-            return Reply(response.status_code, response.headers, answer)
+            status = response.status_code
+            return Reply(
+                status, response.headers, without_key(self._api_key, status, response.content)
+            )
         raise failure
 
     def _answer(self, path: str, body: bytes) -> Awaitable[Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
@@ -221,7 +222,7 @@ class Session:
             settings.dimension,
             settings.instruct,
             output,
-            query_template=settings.resolved_template,
+            query_frame=settings.query_frame,
             cut=settings.dimension_by == "client",
         )
         return Call(plan.unique, parameters, rows, until=until)
@@ -383,10 +384,11 @@ def build_limiter(
 
 
 def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
+    # The host alone: whatever protocol is spoken, the quotas are the same.
     root, api_key = settings.resolved
     # A digest that means nothing in another process: the key itself is in as few places as can be.
     digest = blake2b(api_key.get_secret_value().encode(), key=_DIGEST_KEY).digest()
-    return root, settings.model, digest
+    return urlsplit(root).netloc, settings.model, digest
 
 
 def _told(settings: EmbeddingSettings) -> dict[Quota, float]:

@@ -11,10 +11,8 @@ import json
 import os
 import re
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -30,8 +28,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from qwen_embed import endpoints
+from qwen_embed.cautions import warn_of_lost_roles, warn_of_plain_http
 from qwen_embed.endpoints import Endpoint, ProtocolName
-from qwen_embed.errors import PlainHttpWarning, RolesLostWarning
 from qwen_embed.migration import without_foreign
 from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
 from qwen_embed.sdk_clients import SdkClient, recognise
@@ -52,8 +50,6 @@ ALIASES = {
 
 _OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
 _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
-_NOT_THE_USERS = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
-_hosts_warned_of: set[str] = set()
 
 
 _DERIVED_FROM = {
@@ -204,8 +200,10 @@ class EmbeddingSettings(BaseModel):
             except ValidationError as error:
                 refusal = _without_input(error)
             else:
-                _warn_of_plain_http(self.__dict__["base_url"])
-                _warn_of_lost_roles(self)
+                made = self.__dict__
+                warn_of_plain_http(made["base_url"], keyed=bool(made["api_key"]))
+                if made["protocol"] == "openai" and made["query_template"] is None:
+                    warn_of_lost_roles(made["base_url"])
                 return
             raise refusal
 
@@ -316,11 +314,13 @@ class EmbeddingSettings(BaseModel):
             )
 
     @property
-    def resolved_template(self) -> str | None:
-        """The template of queries with the task filled in, or `None` where there is none."""
+    def query_frame(self) -> tuple[str, str] | None:
+        """What stands before and after a query in its template; `None` where there is none."""
         if self.query_template is None:
             return None
-        return self.query_template.replace("{task}", self.instruct or WEB_SEARCH)
+        before, after = self.query_template.split("{query}")
+        task = self.instruct or WEB_SEARCH
+        return before.replace("{task}", task), after.replace("{task}", task)
 
     @property
     def resolved(self) -> tuple[str, SecretStr]:
@@ -431,46 +431,3 @@ def _without_input(error: ValidationError) -> ValidationError:
         ],
         hide_input=True,
     )
-
-
-def _warn_of_plain_http(root: str) -> None:
-    """Warn once for each host of the process that the key and the texts can be read on the way."""
-    parts = urlsplit(root)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or endpoints.is_loopback(root) or host in _hosts_warned_of:
-        return
-    warnings.warn(
-        f"base_url is an http:// address: the API key and all texts go to {host} "
-        f"unencrypted. Use https:// where the host offers it.",
-        PlainHttpWarning,
-        stacklevel=_users_level(),
-    )
-    _hosts_warned_of.add(host)
-
-
-def _warn_of_lost_roles(settings: EmbeddingSettings) -> None:
-    """Warn that queries are embedded as documents are."""
-    options = settings.__dict__
-    if options["protocol"] == "native" or options["query_template"] is not None:
-        return
-    root = options["base_url"]
-    remedy = "If the model wants queries in a form of their own, give query_template."
-    if endpoints.speaks_for_service(root, "openai"):
-        other = endpoints.with_ending(root, "native")
-        remedy = f"The service's native protocol tells them apart: base_url={other!r}."
-    warnings.warn(
-        f"The OpenAI-compatible protocol has no roles, so queries are embedded as documents are. "
-        f"{remedy} query_template='{{query}}' says that this is meant.",
-        RolesLostWarning,
-        stacklevel=_users_level(),
-    )
-
-
-def _users_level() -> int:
-    """Return the stack level of the user's own line, as seen from the function that calls this."""
-    level = 1
-    frame = sys._getframe(1)  # noqa: SLF001 -- public in all but its name
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
-        frame = frame.f_back
-        level += 1
-    return level

@@ -30,6 +30,7 @@ _READ_BUFFER = 1 << 20
 """Bytes. An answer is some 220 KB, and reading should not pause within one."""
 _LARGEST_ANSWER = 64 << 20
 """Bytes, unpacked. The largest honest answer, 25 texts with both kinds of vectors, is some 2 MB."""
+_LONGEST_REFUSAL = 1 << 16
 _USER_INFO = re.compile(r"//[^/\s@]*@")
 _SHORTEST_SECRET = 8
 """Characters. A shorter key is a placeholder, and may be part of any word."""
@@ -111,9 +112,11 @@ class AiohttpTransport(Transport):
                 proxy=self._proxy,
             ) as response:
                 answer = await _read(response)
-                if response.status != 200:
-                    answer = without_key(self._api_key, answer)
-                return Reply(response.status, response.headers, answer)
+                return Reply(
+                    response.status,
+                    response.headers,
+                    without_key(self._api_key, response.status, answer),
+                )
         except aiohttp.ConnectionTimeoutError:
             failure = RequestTimeoutError(
                 f"No connection within {self._connect_timeout:g} seconds."
@@ -205,8 +208,16 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     raise InvalidResponseError(f"The answer is larger than {_LARGEST_ANSWER >> 20} MiB.")
 
 
-def without_key(api_key: SecretStr, answer: bytes) -> bytes:
-    """Return an answer with the key left out, since some gateways repeat a key that they refuse."""
+def without_key(api_key: SecretStr, status: int, answer: bytes) -> bytes:
+    """Return an answer with the key left out, since some gateways repeat a key that they refuse.
+
+    They may do so with status 200, but not at the length of vectors.
+    """
+    refusal = status != 200 or len(answer) < _LONGEST_REFUSAL
+    return _masked(api_key, answer) if refusal else answer
+
+
+def _masked(api_key: SecretStr, answer: bytes) -> bytes:
     key = api_key.get_secret_value().encode()
     return answer.replace(key, b"***") if len(key) >= _SHORTEST_SECRET else answer
 
@@ -214,7 +225,7 @@ def without_key(api_key: SecretStr, answer: bytes) -> bytes:
 def told(error: Exception, api_key: SecretStr) -> str:
     """Return what an error says, without the key and the credentials of a proxy."""
     text = _USER_INFO.sub("//", f"{type(error).__name__}: {error}".rstrip(": "))
-    return without_key(api_key, text.encode(errors="replace")).decode()
+    return _masked(api_key, text.encode(errors="replace")).decode()
 
 
 def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:

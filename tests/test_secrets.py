@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
-from qwen_embed import AuthenticationError, PlainHttpWarning, QwenEmbedder, runtime, settings
+from qwen_embed import AuthenticationError, PlainHttpWarning, QwenEmbedder, runtime, cautions
 
 CLASSES = {
     QwenEmbedder: lambda core: core.embed_query("a"),
@@ -128,6 +128,7 @@ FAILURES = {
     "500": refuses(status=500),
     "307": refuses(status=307, headers={"Location": "/elsewhere"}),
     "a refusal that repeats the key": refuses(status=401, message=f"Incorrect key: {API_KEY}"),
+    "a refusal with status 200": refuses(status=200, message=f"Incorrect key: {API_KEY}"),
     "a page that repeats the key": refuses(status=502, body=b"<p>Bearer %s" % API_KEY.encode()),
     "not JSON": refuses(status=200, body=b"<html>"),
     "lost": lambda service: service.drop_next(9),
@@ -270,7 +271,7 @@ def frames_of_ours(error):
 
 @pytest.fixture
 def no_host_was_warned_of(monkeypatch):
-    monkeypatch.setattr(settings, "_hosts_warned_of", set())
+    monkeypatch.setattr(cautions, "_hosts_warned_of", set())
 
 
 @pytest.mark.usefixtures("no_host_was_warned_of")

@@ -1,7 +1,7 @@
 """The OpenAI-compatible protocol as pure functions: texts to a body, answers to rows or an error.
 
-It has no roles, no sparse vectors and no instructions. Where a template is given, queries are put
-into it, so that a model which was trained so tells them from documents.
+It has no roles, no sparse vectors and no instructions. Queries may stand in a frame of words, by
+which a model that was trained so tells them from documents.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def build_body(
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
         b'{"model":"text-embedding-v4","input":["wind"],"encoding_format":"base64","dimensions":64}'
     """
-    template = parameters.query_template
-    if template is not None and parameters.text_type == "query":
-        texts = [template.replace("{query}", text) for text in texts]
+    if parameters.query_frame is not None and parameters.text_type == "query":
+        before, after = parameters.query_frame
+        texts = [before + text + after for text in texts]
     body: dict[str, Any] = {
         "model": parameters.model,
         "input": texts,

@@ -32,8 +32,8 @@ class Parameters:
         dimension: The length of the vectors, or `None` for the model's own.
         instruct: What the search is for. It has effect with queries only and is sent with no other.
         output: Which vectors are asked for; both cost what one costs.
-        query_template: What a query is put into, in place of `{query}`, where the protocol has no
-            roles; `None` where queries go out as they are.
+        query_frame: What stands before and after a query where the protocol has no roles; `None`
+            where queries go out as they are.
         cut: Whether rows come in the model's own length and are cut to `dimension` here.
     """
 
@@ -42,7 +42,7 @@ class Parameters:
     dimension: int | None = None
     instruct: str | None = None
     output: Output = "dense"
-    query_template: str | None = None
+    query_frame: tuple[str, str] | None = None
     cut: bool = False
 
 

@@ -36,7 +36,7 @@ def plain(read):
 
 
 def test_documents_go_out_as_they_are():
-    parameters = Parameters("m", "document", query_template="Query:{query}")
+    parameters = Parameters("m", "document", query_frame=("Query:", ""))
 
     assert json.loads(build_body(["风", "a"], parameters)) == {
         "model": "m",
@@ -45,8 +45,8 @@ def test_documents_go_out_as_they_are():
     }
 
 
-def test_queries_go_out_in_the_template_to_the_letter():
-    parameters = Parameters("m", "query", 64, query_template="Instruct: Find\nQuery:{query}")
+def test_queries_go_out_in_their_frame_to_the_letter():
+    parameters = Parameters("m", "query", 64, query_frame=("Instruct: Find\nQuery:", ""))
 
     assert json.loads(build_body(["{query} {task}\n"], parameters)) == {
         "model": "m",

@@ -178,13 +178,14 @@ def test_open_weights_get_the_template_that_they_were_trained_with(name):
     made = settings(model=name, base_url=OWN, instruct="Find the part")
 
     assert made.query_template == QUERY_TEMPLATE
-    assert made.resolved_template == "Instruct: Find the part\nQuery:{query}"
+    assert made.query_frame == ("Instruct: Find the part\nQuery:", "")
 
 
 def test_without_an_instruction_the_template_names_the_models_own_task():
-    assert settings(model=QWEN3, base_url=OWN).resolved_template == (
+    assert settings(model=QWEN3, base_url=OWN).query_frame == (
         "Instruct: Given a web search query, retrieve relevant passages that answer the query\n"
-        "Query:{query}"
+        "Query:",
+        "",
     )
 
 
