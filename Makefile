@@ -4,10 +4,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo test $(STORES:%=test-%) test-mteb lint audit bench live format clean
+.PHONY: demo examples test $(STORES:%=test-%) test-mteb lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
+
+# The pictures of the README, which are the stand-in's whether there is a key or not.
+PICTURED := semantic_search clustering zero_shot_classification anomaly_detection \
+    choose_dimension query_or_document dense_sparse_hybrid
+
+examples: .venv/examples
+	for example in $(PICTURED); do \
+	    env -u DASHSCOPE_API_KEY $(BIN)/python examples/$$example.py examples/pictures || exit 1; \
+	done
 
 test: .venv/test lint $(STORES:%=test-%)
 	$(BIN)/python -m pytest
@@ -62,6 +71,10 @@ clean:
 
 .venv/demo: .venv/uv pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[langchain,llamaindex]' --group demo
+	touch $@
+
+.venv/examples: .venv/uv pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group examples
 	touch $@
 
 .venv/test: .venv/uv pyproject.toml

@@ -1,11 +1,11 @@
-"""The passages that an example searches, questions about them, and how those found are shown."""
+"""The texts that examples read, questions about two books, and how passages found are shown."""
 
 import json
 import unicodedata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-PASSAGES = Path(__file__).parent / "data" / "passages.jsonl"
+TEXTS = Path(__file__).parent / "data"
 COLUMNS = 100
 
 Hits = list[tuple[str, dict[str, str], float]]
@@ -38,22 +38,26 @@ QUESTIONS = [
 CHAPTERS_OF_ANSWERS = ("Chapter VI.", "Chapter XI.", "孔乙己", "故乡")
 
 
+def read(name: str) -> list[dict[str, Any]]:
+    """Return the records of a file of `data`, named without its ending."""
+    lines = (TEXTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def read_passages(*chapters: str) -> tuple[list[str], list[dict[str, str]]]:
     """Return texts and, for each, what is known about it: id, language, work, author, chapter.
 
     Args:
         chapters: What the titles of the chapters to read begin with; all where none are given.
     """
-    lines = PASSAGES.read_text(encoding="utf-8").splitlines()
-    passages = [json.loads(line) for line in lines]
+    passages = read("passages")
     passages = [passage for passage in passages if passage["chapter"].startswith(chapters or "")]
     return [passage.pop("text") for passage in passages], passages
 
 
 def read_products() -> tuple[list[str], list[dict[str, str]]]:
     """Return the texts of the catalogue of parts and, for each, what is known about it."""
-    lines = PASSAGES.with_name("products.jsonl").read_text(encoding="utf-8").splitlines()
-    products = [json.loads(line) for line in lines]
+    products = read("products")
     return [product.pop("text") for product in products], products
 
 

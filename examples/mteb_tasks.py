@@ -95,7 +95,7 @@ class IntentClassification(AbsTaskClassification):
 
     def load_data(self, **_: Any) -> None:
         """Read the messages to learn from, and those to tell."""
-        messages = Dataset.from_list(read("messages"))
+        messages = Dataset.from_list(read("intents"))
         splits = messages["split"]
         self.dataset = DatasetDict(
             {

@@ -100,7 +100,7 @@ def test_all_other_texts_go_out_as_documents(example, with_a_key):
 
     texts, with_these = sent_as("document", requests)
 
-    assert sorted(texts) == sorted([*to_find, *to_group, *texts_of("messages")])
+    assert sorted(texts) == sorted([*to_find, *to_group, *texts_of("intents")])
     assert with_these == parameters(text_type="document", dimension=1024)
 
 

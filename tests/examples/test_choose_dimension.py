@@ -1,0 +1,73 @@
+"""Choosing a dimension: recall, storage and price of each."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from example_output import is_drawn, output_of
+
+EXAMPLE = "choose_dimension"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp(EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def output(folder):
+    return output_of(EXAMPLE, folder, environment={})
+
+
+def test_it_says_that_the_vectors_are_not_qwens(output):
+    assert "local stand-in and are NOT Qwen's" in output
+
+
+def test_it_draws(output, folder):
+    assert is_drawn(folder / f"{EXAMPLE}.png", height=750)
+
+
+ROW = r"^ +(\d+) +(\d\.\d{3}) +(\d\.\d{3}) +(\d+\.\d{3}) GB  (\d+\.\d{4}) CNY$"
+
+
+@pytest.fixture(scope="module")
+def rows(output):
+    """The table: dimension, recall, share of the longest's ten, gigabytes, price."""
+    return [tuple(map(float, row)) for row in re.findall(ROW, output, re.MULTILINE)]
+
+
+def test_every_dimension_of_the_model_is_measured(rows):
+    assert [row[0] for row in rows] == [2048, 1536, 1024, 768, 512, 256, 128, 64]
+
+
+def test_a_shorter_vector_finds_less(rows):
+    recalls, shares = [row[1] for row in rows], [row[2] for row in rows]
+    assert recalls == sorted(recalls, reverse=True)
+    assert shares == sorted(shares, reverse=True)
+    assert recalls[0] > 0.3
+    assert recalls[-1] < 0.2
+
+
+def test_the_stand_in_loses_nothing_down_to_its_own_dimension(rows):
+    assert [row[2] for row in rows[:3]] == [1, 1, 1]
+    assert rows[3][2] < 1
+
+
+def test_storage_is_four_bytes_a_number(rows):
+    assert [row[3] for row in rows] == [round(row[0] * 4 / 1000, 3) for row in rows]
+
+
+def test_the_price_is_that_of_the_tokens_whatever_the_dimension(rows):
+    assert len({row[4] for row in rows}) == 1
+
+
+def test_it_says_that_the_curve_is_not_qwens(output):
+    assert "it says nothing about Qwen's" in output
+
+
+def test_a_second_run_finds_the_same(output, tmp_path):
+    again = output_of(EXAMPLE, tmp_path, environment={})
+    assert again.replace(str(tmp_path), "") == re.sub(
+        r"in \S+\.$", "in .", output, flags=re.MULTILINE
+    )

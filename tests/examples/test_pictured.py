@@ -1,0 +1,39 @@
+"""What holds for all examples that draw: they run against a service; their pictures are kept."""
+
+from __future__ import annotations
+
+import pytest
+from example_output import EXAMPLES, is_drawn, output_of
+
+from qwen_embed.emulator import Emulator
+
+HEIGHTS = {
+    "semantic_search": 960,
+    "clustering": 840,
+    "zero_shot_classification": 780,
+    "anomaly_detection": 840,
+    "choose_dimension": 750,
+    "query_or_document": 900,
+    "dense_sparse_hybrid": 750,
+}
+
+
+@pytest.mark.parametrize(("example", "height"), HEIGHTS.items())
+def test_with_a_key_the_service_of_the_environment_is_asked(example, height, tmp_path):
+    with Emulator(api_key="sk-own") as service:
+        own = {"DASHSCOPE_API_KEY": service.api_key, "DASHSCOPE_BASE_URL": service.native_url}
+        output = output_of(example, tmp_path, own)
+        assert {request.status for request in service.requests} == {200}
+    assert "stand-in" not in output
+    assert is_drawn(tmp_path / f"{example}.png", height)
+
+
+@pytest.mark.parametrize(("example", "height"), HEIGHTS.items())
+def test_the_picture_that_is_kept_is_small(example, height):
+    picture = EXAMPLES / "pictures" / f"{example}.png"
+    assert is_drawn(picture, height)
+    assert picture.stat().st_size < 80_000
+
+
+def test_no_picture_is_kept_that_nothing_draws():
+    assert {picture.stem for picture in (EXAMPLES / "pictures").iterdir()} == set(HEIGHTS)

