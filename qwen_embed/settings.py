@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,15 +22,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    InstanceOf,
     Secret,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from qwen_embed import endpoints
+from qwen_embed.cache import VectorCache
 from qwen_embed.errors import PlainHttpWarning
 from qwen_embed.models import find_model
 from qwen_embed.tokens import can_count
@@ -148,6 +152,9 @@ class EmbeddingSettings(BaseModel):
     repeated as long as the account serves anything, and for 15 seconds times this number while it
     serves nothing at all."""
 
+    cache: InstanceOf[VectorCache] | Path | str | None = Field(default=None, exclude=True)
+    """A folder in which vectors are kept, or a `VectorCache`, so that no text is paid for twice."""
+
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
 
@@ -163,6 +170,11 @@ class EmbeddingSettings(BaseModel):
                 _warn_of_plain_http(self.__dict__["base_url"])
                 return
             raise refusal
+
+    @field_validator("cache")
+    @classmethod
+    def _make_cache(cls, cache: VectorCache | Path | str | None) -> VectorCache | None:
+        return cache if isinstance(cache, VectorCache) or cache is None else VectorCache(cache)
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
@@ -209,6 +221,15 @@ class EmbeddingSettings(BaseModel):
         return self.base_url, self.api_key
 
     @property
+    def vector_options(self) -> dict[str, Any]:
+        """The options that change a vector, by name."""
+        return {
+            name: self.__dict__[name]
+            for name, field in EmbeddingSettings.model_fields.items()
+            if not field.exclude
+        }
+
+    @property
     def cache_namespace(self) -> str:
         """A name for everything that changes a vector, for caches that are keyed by text alone.
 
@@ -218,12 +239,8 @@ class EmbeddingSettings(BaseModel):
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
             'qwen-embed-text-embedding-v4-512-1bbf13005980'
         """
-        options = {
-            name: self.__dict__[name]
-            for name, field in EmbeddingSettings.model_fields.items()
-            if not field.exclude
-        }
-        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+        options = json.dumps(self.vector_options, sort_keys=True)
+        digest = hashlib.sha256(options.encode()).hexdigest()[:12]
         model = re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
         return f"qwen-embed-{model}-{self.dimension or 'default'}-{digest}"
 
