@@ -240,6 +240,8 @@ def _pack(answer: Answer) -> dict[Kind, list[bytes]]:
 
 def unpack_dense(packed: Sequence[bytes], dimension: int, *, arrays: bool) -> Sequence[DenseRow]:
     """Return dense rows that were kept as float32."""
+    if not packed:
+        return []
     rows = np.frombuffer(b"".join(packed), dtype="<f4").reshape(-1, dimension).astype(np.float64)
     return list(rows) if arrays else rows.tolist()
 

@@ -165,16 +165,18 @@ class Session:
         return limits_of(account, self._settings.max_concurrency, _told(self._settings))
 
     def close(self) -> None:
-        """Close the connections, and the cache where no other object has it open."""
+        """Close the connections, and the cache's file, which other objects open again."""
         if self._runtime is not None:
             self._runtime.run(self._close())
-        self._cache = None
+        if self._cache is not None:
+            self._cache.file.close()
 
     async def aclose(self) -> None:
-        """Close the connections, and the cache where no other object has it open."""
+        """Close the connections, and the cache's file, which other objects open again."""
         if self._runtime is not None:
             await self._runtime.arun(self._close())
-        self._cache = None
+        if self._cache is not None:
+            await asyncio.to_thread(self._cache.file.close)
 
     async def _close(self) -> None:
         if self._limiter is not None and self._pipeline is not None:

@@ -80,8 +80,8 @@ class VectorFile:
         now = self._hour()
         try:
             with self._reader.open() as connection:
-                for start in range(0, len(keys), _KEYS_AT_A_TIME):
-                    rows += _select(connection, keys[start : start + _KEYS_AT_A_TIME])
+                for some in _select(connection, keys):
+                    rows += some
                 used_before = [row[0] for row in rows if row[2] != now]
                 # It matters only where something may have to go.
                 if used_before and 2 * _bytes_used(connection) > self._max_bytes:
@@ -140,7 +140,9 @@ class VectorFile:
                     "VALUES (?, ?, ?, ?)",
                     rows,
                 )
-                _make_room(connection, self._max_bytes)
+                _verify(connection, [row[0] for row in rows])
+                _evict(connection, self._max_bytes)
+            _shrink(connection, self._max_bytes)
 
     def _touch(self, keys: Sequence[bytes]) -> None:
         try:
@@ -283,8 +285,9 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not _number(connection, "PRAGMA page_count"):
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     _log_ahead(connection)
     # Safe but for the last moments before a loss of power, for which no call should wait.
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -334,15 +337,24 @@ def _number(connection: sqlite3.Connection, statement: str) -> int:
     return int(connection.execute(statement).fetchone()[0])
 
 
-def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[_Row]:
-    # In the order of ids, so that each page is read once.
-    marks = ",".join("?" * len(keys))
-    found = f"SELECT id FROM vectors WHERE key IN ({marks})"  # noqa: S608 -- marks and no values
-    columns = "key, checksum, used, vector"
-    return connection.execute(
-        f"SELECT {columns} FROM vectors WHERE id IN ({found})",  # noqa: S608
-        keys,
-    ).fetchall()
+def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[list[_Row]]:
+    for start in range(0, len(keys), _KEYS_AT_A_TIME):
+        some = keys[start : start + _KEYS_AT_A_TIME]
+        # In the order of ids, so that each page is read once.
+        marks = ",".join("?" * len(some))
+        found = f"SELECT id FROM vectors WHERE key IN ({marks})"  # noqa: S608 -- marks, no values
+        columns = "key, checksum, used, vector"
+        yield connection.execute(
+            f"SELECT {columns} FROM vectors WHERE id IN ({found})",  # noqa: S608
+            some,
+        ).fetchall()
+
+
+def _verify(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+    """Raise where what was just written cannot be read: damage to an index shows nowhere else."""
+    found = {row[0] for rows in _select(connection, keys) for row in rows if _is_sound(row)}
+    if not found.issuperset(keys):
+        raise sqlite3.DatabaseError("what was written cannot be read")
 
 
 def _checksum(key: bytes, vector: bytes) -> int:
@@ -360,7 +372,8 @@ def _bytes_used(connection: sqlite3.Connection) -> int:
     return pages * _number(connection, "PRAGMA page_size")
 
 
-def _make_room(connection: sqlite3.Connection, max_bytes: int) -> None:
+def _evict(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Delete what was used least recently where there is too much."""
     if _bytes_used(connection) <= max_bytes:
         return
     # A tenth more than needed, so that this is seldom.
@@ -370,11 +383,16 @@ def _make_room(connection: sqlite3.Connection, max_bytes: int) -> None:
             (_EVICTED_AT_A_TIME,),
         )
         if not evicted.rowcount:
-            break
+            return
+
+
+def _shrink(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Give free pages back to the disk where the file is too large with them."""
     pages = _number(connection, "PRAGMA page_count")
     too_many = pages - max_bytes // _number(connection, "PRAGMA page_size")
     if too_many > 0:
-        connection.execute(f"PRAGMA incremental_vacuum({too_many})").fetchall()
+        # As a script: `execute` would give back one page and stop.
+        connection.executescript(f"PRAGMA incremental_vacuum({too_many})")
 
 
 _open_files: weakref.WeakSet[VectorFile] = weakref.WeakSet()

@@ -135,7 +135,9 @@ def test_a_pickle_carries_every_option_and_no_warning(service, caplog):
 
 
 def test_a_cache_that_mixes_queries_with_documents_is_refused(service):
-    with pytest.raises(ValidationError, match="keyed by the text alone"):
+    with pytest.raises(
+        ValidationError, match=r"keyed by the text alone.*Give a folder as `cache=` instead"
+    ):
         make(service, embeddings_cache=SimpleKVStore())
 
 

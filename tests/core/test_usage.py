@@ -35,3 +35,12 @@ def test_usage_reads_as_a_sentence():
         "1,200 texts in 121 requests (1 repeated), 50,000 tokens, about 0.025000 CNY"
     )
     assert str(Usage(texts=1)).endswith("0 tokens, price unknown")
+
+
+def test_texts_from_the_cache_are_told_of_and_added_up():
+    usage = Usage(texts=1, cached=1_200)
+    usage.add(Usage(cached=34))
+
+    assert str(usage) == (
+        "1 texts in 0 requests (0 repeated), 0 tokens, price unknown; 1,234 texts from the cache"
+    )
