@@ -45,7 +45,8 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
         if cache is not None:
             raise ValueError(
                 "embeddings_cache is keyed by the text alone: a query would get the vector of the "
-                "equal document, and models and dimensions would mix. Leave it out."
+                "equal document, and models and dimensions would mix. Give a folder as `cache=` "
+                "instead."
             )
 
     def get_text_embedding_batch(

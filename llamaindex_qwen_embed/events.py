@@ -20,6 +20,7 @@ class EmbeddingUsageEvent(BaseEvent):
         texts: Texts that the service embedded.
         requests: HTTP requests sent, repeated and refused ones included.
         retries: How many of them were repeats.
+        cached: Texts whose vectors came from the cache.
         tokens: Tokens that the service says it billed.
         cost: The estimated price of the tokens, or `None` where it is not known.
         currency: The currency of `cost`, or `None`.
@@ -30,6 +31,7 @@ class EmbeddingUsageEvent(BaseEvent):
     texts: int
     requests: int
     retries: int
+    cached: int
     tokens: int
     cost: float | None
     currency: str | None
@@ -60,6 +62,7 @@ def tell_usage(model: str, usage: Usage) -> None:
             texts=usage.texts,
             requests=usage.requests,
             retries=usage.retries,
+            cached=usage.cached,
             tokens=usage.tokens,
             cost=usage.cost,
             currency=price and price.currency,

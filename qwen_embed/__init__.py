@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qwen_embed.cache import VectorCache
 from qwen_embed.client import QwenEmbedder
 from qwen_embed.errors import (
     AccessError,
@@ -70,6 +71,7 @@ __all__ = [
     "TextFailure",
     "TextRefusedError",
     "Usage",
+    "VectorCache",
     "__version__",
 ]
 

@@ -37,10 +37,11 @@ class Log:
             yield partial(self._request, call)
         finally:
             _LOGGER.info(
-                "%s, %s: %d texts in %d requests (%d repeated), %d tokens, %.3f s%s",
+                "%s, %s: %d texts%s in %d requests (%d repeated), %d tokens, %.3f s%s",
                 call.model,
                 call.text_type,
                 call.texts,
+                f" ({call.usage.cached} from the cache)" if call.usage.cached else "",
                 call.usage.requests,
                 call.usage.retries,
                 call.usage.tokens,

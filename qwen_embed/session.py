@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from qwen_embed import runtime
 from qwen_embed.account import Account, Quota
 from qwen_embed.advice import advise
+from qwen_embed.cache import VectorCache
 from qwen_embed.endpoints import is_service
 from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
@@ -49,6 +50,9 @@ from qwen_embed.tracing import Tracing, provider_of
 from qwen_embed.transport import AiohttpTransport, Transport
 from qwen_embed.usage import Usage
 from qwen_embed.wire import NATIVE, OPENAI, Output, Parameters, TextType, Wire
+
+if TYPE_CHECKING:
+    from qwen_embed.cached_rows import Cache
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -95,6 +99,7 @@ class Session:
             provider=provider_of(root, settings.protocol or "native"),
             encoding_format=wire.encoding_format,
         )
+        self._cache = _open_cache(self._settings)
         self.usage = Usage()
         self.pair: Pair | None = None
 
@@ -172,14 +177,18 @@ class Session:
         return limits_of(account, self._settings.max_concurrency, _told(self._settings))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and the cache's file, which other objects open again."""
         if self._runtime is not None:
             self._runtime.run(self._close())
+        if self._cache is not None:
+            self._cache.file.close()
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, and the cache's file, which other objects open again."""
         if self._runtime is not None:
             await self._runtime.arun(self._close())
+        if self._cache is not None:
+            await asyncio.to_thread(self._cache.file.close)
 
     async def _close(self) -> None:
         if self._limiter is not None and self._pipeline is not None:
@@ -205,7 +214,9 @@ class Session:
         half = form.half
         if self.pair is None or half is None:
             call = self._request(plan, text_type, form.output, rows, until)
-            return self._observed(plan, call, partial(self._embed, plan, rows, call, first=first))
+            return self._observed(
+                plan, call, partial(self._through_cache, plan, rows, call, first=first)
+            )
         both = RowsAndHalf(rows, OTHER[half])
         call = self._request(plan, text_type, "dense&sparse", both, until)
         call.indices = self.pair.take(half, text_type, plan, rows, nodes=form.nodes)
@@ -252,9 +263,26 @@ class Session:
     ) -> Embedded[R]:
         """Ask for both halves of what is missing, and leave the one that was not asked for."""
         try:
-            return await self._embed(plan, both, call)
+            return await self._through_cache(plan, both, call)
         finally:
             pair.leave(other, call.parameters.text_type, plan, both.packed)
+
+    async def _through_cache(
+        self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
+    ) -> Embedded[R]:
+        """Ask for what the cache does not have, and keep what is answered, whatever happens."""
+        if self._cache is None:
+            return await self._embed(plan, rows, call, first)
+        runtime.current().open.add(self._cache.file)
+        cached = self._cache.rows_of(call)
+        wanted = range(len(call.texts)) if call.indices is None else call.indices
+        call.indices = await cached.fill(wanted)
+        call.usage.cached = _given(plan, set(wanted).difference(call.indices))
+        call.rows = cached
+        try:
+            return await self._embed(plan, rows, call, first)
+        finally:
+            await cached.save()
 
     async def _embed(
         self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
@@ -267,7 +295,8 @@ class Session:
             bar = tqdm(total=count, unit="text", desc=self._settings.model)
             sent.progress = bar.update
         try:
-            await self._in_time(sent)
+            if count:
+                await self._in_time(sent)
         except RequestError as error:
             error.result = rows.result(plan, self._width) if plan.count > 1 else None
             raise
@@ -383,6 +412,15 @@ def build_limiter(
     )
 
 
+def _open_cache(settings: EmbeddingSettings) -> Cache | None:
+    if not isinstance(settings.cache, VectorCache):
+        return None
+    # Loads SQLite, which nothing else needs.
+    from qwen_embed.cached_rows import Cache  # noqa: PLC0415
+
+    return Cache(settings.cache, settings.vector_options, settings.dimension)
+
+
 def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
     # The host alone: whatever protocol is spoken, the quotas are the same.
     root, api_key = settings.resolved
@@ -411,9 +449,14 @@ def _answered(plan: Plan, call: Call) -> int:
     """Return how many of the given texts were sent, as many times as they were given, and came."""
     if plan.sources is None and call.indices is None:
         return plan.count - len(call.failures)
-    counts = plan.counts()
     sent = range(len(plan.unique)) if call.indices is None else call.indices
-    return sum(counts[index] for index in sent if index not in call.failures)
+    return _given(plan, (index for index in sent if index not in call.failures))
+
+
+def _given(plan: Plan, indices: Iterable[int]) -> int:
+    """Return how often the unique texts at `indices` were given."""
+    counts = plan.counts()
+    return sum(counts[index] for index in indices)
 
 
 def _failures(plan: Plan, failures: dict[int, RequestError], first: int) -> list[TextFailure]:

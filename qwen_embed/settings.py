@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
@@ -19,15 +20,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    InstanceOf,
     Secret,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from qwen_embed import endpoints
+from qwen_embed.cache import VectorCache
 from qwen_embed.cautions import warn_of_lost_roles, warn_of_plain_http
 from qwen_embed.endpoints import Endpoint, ProtocolName
 from qwen_embed.migration import without_foreign
@@ -188,6 +192,9 @@ class EmbeddingSettings(BaseModel):
     repeated as long as the account serves anything, and for 15 seconds times this number while it
     serves nothing at all."""
 
+    cache: InstanceOf[VectorCache] | Path | str | None = Field(default=None, exclude=True)
+    """A folder in which vectors are kept, or a `VectorCache`, so that no text is paid for twice."""
+
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
 
@@ -211,6 +218,11 @@ class EmbeddingSettings(BaseModel):
     @classmethod
     def _leave_out_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
         return without_foreign(options, cls.model_fields.keys())
+
+    @field_validator("cache")
+    @classmethod
+    def _make_cache(cls, cache: VectorCache | Path | str | None) -> VectorCache | None:
+        return cache if isinstance(cache, VectorCache) or cache is None else VectorCache(cache)
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
@@ -333,6 +345,15 @@ class EmbeddingSettings(BaseModel):
         return self.base_url, key or SecretStr("")
 
     @property
+    def vector_options(self) -> dict[str, Any]:
+        """The options that change a vector, by name."""
+        return {
+            name: self.__dict__[name]
+            for name, field in EmbeddingSettings.model_fields.items()
+            if not field.exclude
+        }
+
+    @property
     def cache_namespace(self) -> str:
         """A name for everything that changes a vector, for caches that are keyed by text alone.
 
@@ -344,9 +365,9 @@ class EmbeddingSettings(BaseModel):
         """
         # Only what differs from the default, so that options of later releases change no name.
         options = {
-            name: self.__dict__[name]
-            for name, field in EmbeddingSettings.model_fields.items()
-            if not field.exclude and self.__dict__[name] != field.default
+            name: value
+            for name, value in self.vector_options.items()
+            if value != EmbeddingSettings.model_fields[name].default
         }
         digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
         model = re.sub(r"[^A-Za-z0-9.]+", "-", self.model)

@@ -76,6 +76,7 @@ class Tracing:
                     "gen_ai.usage.input_tokens": call.usage.tokens or None,
                     "qwen_embed.requests": call.usage.requests,
                     "qwen_embed.retries": call.usage.retries,
+                    "qwen_embed.cached": call.usage.cached or None,
                 }
                 _complete(span, used, call.failure)
 

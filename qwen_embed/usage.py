@@ -47,6 +47,8 @@ class Usage:
         requests: HTTP requests sent, repeated and refused ones included.
         retries: How many of them were repeats.
         tokens: Tokens that the service says it billed.
+        cached: Texts that were answered from the cache, duplicates included. They count in nothing
+            else.
         price: The list price that `cost` is reckoned with, or `None` where it is not known.
     """
 
@@ -54,6 +56,7 @@ class Usage:
     requests: int = 0
     retries: int = 0
     tokens: int = 0
+    cached: int = 0
     price: Price | None = None
 
     @property
@@ -67,12 +70,14 @@ class Usage:
         self.requests += other.requests
         self.retries += other.retries
         self.tokens += other.tokens
+        self.cached += other.cached
 
     def __str__(self) -> str:
         cost = "price unknown"
         if self.price is not None:
             cost = f"about {self.cost:.6f} {self.price.currency} (as of {self.price.as_of})"
+        cached = f"; {self.cached:,} texts from the cache" if self.cached else ""
         return (
             f"{self.texts:,} texts in {self.requests:,} requests ({self.retries:,} repeated), "
-            f"{self.tokens:,} tokens, {cost}"
+            f"{self.tokens:,} tokens, {cost}{cached}"
         )

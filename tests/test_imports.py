@@ -23,7 +23,10 @@ def run(program: str) -> None:
 @pytest.mark.parametrize(
     ("package", "heavy"),
     [
-        ("qwen_embed", ["numpy", "aiohttp", "msgspec", "asyncio", "tqdm", "langchain_core"]),
+        (
+            "qwen_embed",
+            ["numpy", "aiohttp", "msgspec", "asyncio", "tqdm", "sqlite3", "langchain_core"],
+        ),
         ("langchain_qwen_embed.embeddings", ["numpy", "aiohttp", "msgspec", "dashscope", "openai"]),
         ("llamaindex_qwen_embed", ["msgspec", "dashscope", "openai", "langchain_core"]),
     ],

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
-from qwen_embed import AuthenticationError, PlainHttpWarning, QwenEmbedder, runtime, cautions
+from qwen_embed import AuthenticationError, PlainHttpWarning, QwenEmbedder, cautions, runtime
 
 CLASSES = {
     QwenEmbedder: lambda core: core.embed_query("a"),

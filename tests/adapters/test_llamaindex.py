@@ -145,7 +145,9 @@ def test_a_pickle_carries_every_option_and_no_warning(service, caplog):
 
 
 def test_a_cache_that_mixes_queries_with_documents_is_refused(service):
-    with pytest.raises(ValidationError, match="keyed by the text alone"):
+    with pytest.raises(
+        ValidationError, match=r"keyed by the text alone.*Give a folder as `cache=` instead"
+    ):
         make(service, embeddings_cache=SimpleKVStore())
 
 
@@ -366,6 +368,7 @@ def test_the_usage_of_a_call_is_an_event_within_its_span(
         "texts": 1,
         "requests": 1,
         "retries": 0,
+        "cached": 0,
         "tokens": 1,
         "cost": 0.5 / 1_000_000,
         "currency": "CNY",

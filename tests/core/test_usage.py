@@ -38,3 +38,12 @@ def test_usage_reads_as_a_sentence():
     )
     assert str(price) == "0.5 CNY per million tokens, as of 2026-11"
     assert str(Usage(texts=1)).endswith("0 tokens, price unknown")
+
+
+def test_texts_from_the_cache_are_told_of_and_added_up():
+    usage = Usage(texts=1, cached=1_200)
+    usage.add(Usage(cached=34))
+
+    assert str(usage) == (
+        "1 texts in 0 requests (0 repeated), 0 tokens, price unknown; 1,234 texts from the cache"
+    )
