@@ -12,7 +12,8 @@ demo: .venv/demo
 test: .venv/test lint $(STORES:%=test-%)
 	$(BIN)/python -m pytest
 
-TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py
+TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py \
+	tests/stores/test_langchain_chroma.py
 TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py
 
 # The two Milvus stores need different releases of pymilvus: each has an environment of its own.
