@@ -1,4 +1,7 @@
-"""The chat model of the examples for LangChain."""
+"""The chat model of the examples for LangChain.
+
+One that the environment names needs `pip install langchain-openai`.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""The chat model of the examples for LlamaIndex."""
+"""The chat model of the examples for LlamaIndex.
+
+One that the environment names needs `pip install llama-index-llms-openai-like`.
+"""
 
 from collections.abc import Callable
 

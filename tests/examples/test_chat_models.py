@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import pytest
 from chat_server import chat_server
 from example_output import output_of, run_with_key
 
 KEY = "sk-chat"
+in_langchain = pytest.mark.skipif(not find_spec("langchain_openai"), reason="runs in .venv")
+in_llamaindex = pytest.mark.skipif(
+    not find_spec("llama_index.llms"), reason="runs in .venv-llamaindex-stores"
+)
 
 
 def reply(body):
@@ -35,7 +40,13 @@ def run(example):
     return run, model.bodies
 
 
-@pytest.mark.parametrize("example", ["rag_langchain", "rag_llamaindex"])
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param("rag_langchain", marks=in_langchain),
+        pytest.param("rag_llamaindex", marks=in_llamaindex),
+    ],
+)
 def test_the_model_reads_passages_with_their_names_and_is_asked_once_a_question(example):
     run_, bodies = run(example)
 
@@ -48,6 +59,7 @@ def test_the_model_reads_passages_with_their_names_and_is_asked_once_a_question(
     assert len(run_.requests) == 46
 
 
+@in_langchain
 def test_an_agents_model_saves_and_recalls_by_tools():
     run_, _ = run("agent_memory")
 
@@ -56,6 +68,7 @@ def test_an_agents_model_saves_and_recalls_by_tools():
     assert len(run_.texts("document")) == len(run_.texts("query")) == 3
 
 
+@in_llamaindex
 def test_an_agents_model_asks_a_book_by_a_tool():
     run_, bodies = run("agent_llamaindex")
 
@@ -65,6 +78,7 @@ def test_an_agents_model_asks_a_book_by_a_tool():
     assert len(bodies) == 2 * 3  # which tool; what its engine says; the answer
 
 
+@in_langchain
 def test_a_key_alone_has_no_model_asked(monkeypatch):
     with chat_server(reply) as model:
         monkeypatch.delenv("CHAT_MODEL", raising=False)
