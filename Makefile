@@ -21,8 +21,9 @@ examples: .venv/examples
 test: .venv/test lint $(STORES:%=test-%)
 	$(BIN)/python -m pytest
 
-TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py
-TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py
+TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py \
+	tests/stores/test_langchain_chroma.py
+TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py tests/examples/test_chat_models.py
 
 # The two Milvus stores need different releases of pymilvus: each has an environment of its own.
 $(STORES:%=test-%): test-%: .venv-%/test

@@ -1,4 +1,4 @@
-"""Which service an example asks: the real one where there is a key, else a local stand-in."""
+"""Which services an example asks: the real ones where they are named, else stand-ins."""
 
 import os
 from contextlib import ExitStack
@@ -28,3 +28,18 @@ def origin(service: dict[str, Any]) -> str:
     return (
         "Vectors of a local stand-in, not Qwen's." if service else "Vectors of text-embedding-v4."
     )
+
+
+def chat_options() -> dict[str, str] | None:
+    """Say which language model answers; return its name, address and key, or `None`: a stand-in.
+
+    CHAT_MODEL names a model at OPENAI_BASE_URL, which speaks the OpenAI-compatible protocol and
+    takes OPENAI_API_KEY: `qwen-plus` at https://dashscope.aliyuncs.com/compatible-mode/v1, say.
+    """
+    model = os.environ.get("CHAT_MODEL")
+    if not model:
+        print("No CHAT_MODEL: a stand-in answers, which only quotes the sentence that fits best.")
+        return None
+    print(f"CHAT_MODEL is set: {model} answers.")
+    address, key = os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]
+    return {"model": model, "base_url": address, "api_key": key}

