@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo examples test $(STORES:%=test-%) test-mteb lint audit bench live format clean
+.PHONY: demo examples test $(STORES:%=test-%) test-mteb test-upstream lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -32,6 +32,10 @@ $(STORES:%=test-%): test-%: .venv-%/test
 # Apart from test: mteb needs PyTorch, which makes its environment 2 GB large, or more (see below).
 test-mteb: .venv-mteb/test
 	.venv-mteb/bin/python -m pytest tests/examples/test_evaluate_mteb.py
+
+# Faults of the frameworks that the examples work around: whether they are still there.
+test-upstream: .venv/test
+	$(BIN)/python -m pytest -m upstream
 
 lint: .venv/test
 	$(BIN)/ruff format --check .

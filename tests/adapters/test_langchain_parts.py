@@ -56,6 +56,7 @@ def test_with_two_stores_a_query_keeps_its_own_vector(service, embeddings):
     assert texts_sent(service.requests, "document") == ["tarts"]
 
 
+@pytest.mark.upstream
 def test_with_one_store_a_query_gets_the_vector_of_the_equal_document(service, embeddings):
     cached = cache(embeddings, queries=True)
 
@@ -86,6 +87,7 @@ def test_vectors_made_otherwise_are_not_taken_from_the_cache(service, embeddings
 
 
 @pytest.mark.parametrize(("batch_size", "times"), [(10, 3), (2000, 1)])
+@pytest.mark.upstream
 def test_a_text_in_several_batches_of_the_cache_goes_out_with_each(
     service, embeddings, batch_size, times
 ):
@@ -96,6 +98,7 @@ def test_a_text_in_several_batches_of_the_cache_goes_out_with_each(
     assert texts_sent(service.requests, "document").count("again") == times
 
 
+@pytest.mark.upstream
 def test_a_retriever_in_two_places_of_a_chain_asks_twice(service, retriever):
     twice = RunnableParallel(answer=retriever | len, sources=retriever)
     once = RunnableParallel(sources=retriever).assign(answer=lambda found: len(found["sources"]))
@@ -105,6 +108,7 @@ def test_a_retriever_in_two_places_of_a_chain_asks_twice(service, retriever):
     assert queries(service) == ["number 7"] * 2 + ["number 7"]
 
 
+@pytest.mark.upstream
 def test_retrievers_of_one_object_ask_once_each_unless_its_queries_are_cached(service, embeddings):
     cached = cache(embeddings, InMemoryByteStore())
     for embedding, times in ((embeddings, 2), (cached, 1)):

@@ -65,6 +65,7 @@ def fusion(index, **options):
     return QueryFusionRetriever(retrievers, num_queries=1, llm=MockLLM(), **options)
 
 
+@pytest.mark.upstream
 def test_joined_retrievers_ask_once_in_sync_and_each_in_async_code(service, index):
     fusion(index, use_async=False).retrieve("number 7")
     assert queries(service) == ["number 7"]
@@ -83,6 +84,7 @@ def test_joined_retrievers_take_a_query_that_brings_its_vector(service, index, e
     assert queries(service) == ["number 7"]
 
 
+@pytest.mark.upstream
 def test_a_selector_by_embeddings_sends_all_descriptions_for_each_question(service, embedding):
     selector = EmbeddingSingleSelector.from_defaults(embedding)
     choices = [ToolMetadata(name=name, description=f"about {name}") for name in ("tea", "cats")]
@@ -95,6 +97,7 @@ def test_a_selector_by_embeddings_sends_all_descriptions_for_each_question(servi
     assert len(service.requests) == 6
 
 
+@pytest.mark.upstream
 def test_a_summary_index_asked_by_embeddings_sends_all_texts_for_each_question(service, embedding):
     index = SummaryIndex([TextNode(text=text) for text in TEXTS[:3]])
     retriever = index.as_retriever(retriever_mode="embedding", embed_model=embedding)
@@ -139,6 +142,7 @@ def test_a_pipeline_that_knows_its_documents_sends_what_changed(service, embeddi
     assert run(service, known, "a", "B", "c") == ["B"]
 
 
+@pytest.mark.upstream
 def test_metadata_that_is_not_embedded_still_counts_as_a_change(service, embedding, strategy):
     known = pipeline(embedding, strategy)
 
@@ -147,6 +151,7 @@ def test_metadata_that_is_not_embedded_still_counts_as_a_change(service, embeddi
     assert run(service, known, "a", "b", read="Tuesday") == ["a", "b"]
 
 
+@pytest.mark.upstream
 def test_of_a_document_that_changed_all_parts_are_sent(service, embedding, strategy):
     known = pipeline(embedding, strategy, TokenTextSplitter(chunk_size=20, chunk_overlap=0))
     story = "".join(f"This is line {n} of it. " for n in range(6))
@@ -178,6 +183,7 @@ def test_a_run_that_failed_is_made_up_for(service, embedding, strategy):
     ("strategy", "vector_store"),
     [(DocstoreStrategy.DUPLICATES_ONLY, True), (DocstoreStrategy.UPSERTS, False)],
 )
+@pytest.mark.upstream
 def test_a_run_that_failed_is_taken_for_done_where_only_duplicates_are_sought(
     service, embedding, strategy, vector_store
 ):
@@ -188,6 +194,7 @@ def test_a_run_that_failed_is_taken_for_done_where_only_duplicates_are_sought(
     assert run(service, known, "a", "b") == []
 
 
+@pytest.mark.upstream
 def test_a_cache_without_a_docstore_knows_whole_runs_only(service, embedding):
     cached = IngestionPipeline(transformations=[embedding])
 

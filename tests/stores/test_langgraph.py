@@ -58,6 +58,7 @@ async def test_in_memory_async_sends_the_same(service, embeddings):
     assert sent(service) == ([MEMORIES[0]], ["What tea?"], 2)
 
 
+@pytest.mark.upstream
 def test_a_function_in_place_of_the_object_sends_queries_as_documents(service, embeddings):
     store = InMemoryStore(index=index(embeddings.embed_documents))
 
@@ -87,6 +88,7 @@ def test_what_is_saved_again_is_embedded_again_so_look_first(service, embeddings
     assert sent(service)[0] == []
 
 
+@pytest.mark.upstream
 def test_each_search_sends_its_query_even_where_there_is_nothing_to_find(service, embeddings):
     store = InMemoryStore(index=index(embeddings))
 
@@ -117,6 +119,7 @@ def postgres_store(connection, embed):
     return PostgresStore(connection, index=index(embed))
 
 
+@pytest.mark.upstream
 def test_in_postgres_what_is_sought_goes_out_as_a_document(service, embeddings, connection):
     """A fault of the store's, known as langchain-ai/langgraph#9007 for its sibling on SQLite."""
     store = postgres_store(connection, embeddings)
