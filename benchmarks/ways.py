@@ -1,0 +1,336 @@
+"""The ways to call these models that are compared, each called as a program would call it."""
+
+# ruff: noqa: PLC0415 -- a way's packages are loaded when it is opened: the rest runs without them
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qwen_embed.emulator import Emulator
+
+API_KEY = "sk-0123456789abcdef-comparison"
+MODEL = "text-embedding-v4"
+TEXTS_PER_REQUEST = 10
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a program asks for; `None` leaves it to the way's default.
+
+    Attributes:
+        api_key: The key.
+        model: The model.
+        batch_size: Texts a request, told to those that do not know the service's cap by themselves.
+        dimension: The length of a row.
+        instruct: What queries are for.
+        output_type: The kinds of vectors, as the native protocol names them.
+    """
+
+    api_key: str = API_KEY
+    model: str = MODEL
+    batch_size: int | None = TEXTS_PER_REQUEST
+    dimension: int | None = None
+    instruct: str | None = None
+    output_type: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The service's parameters that are asked for, as the native protocol names them."""
+        names = ("dimension", "instruct", "output_type")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class Way(ABC):
+    """One way to call the models.
+
+    Attributes:
+        name: Its name in the table.
+        packages: The distributions that its calls are made of.
+        embeddings: The object that a program keeps.
+    """
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    embeddings: Any
+
+    @abstractmethod
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        """Make the object."""
+
+    @abstractmethod
+    def documents(self, texts: list[str]) -> Sequence[Any]:
+        """Embed texts that are to be found, in one call."""
+
+    @abstractmethod
+    def query(self, text: str) -> list[float]:
+        """Embed a text that finds others."""
+
+    @abstractmethod
+    async def adocuments(self, texts: list[str]) -> Sequence[Any]:
+        """Embed texts that are to be found, in one async call."""
+
+    @abstractmethod
+    async def aquery(self, text: str) -> list[float]:
+        """Embed a text that finds others, in an async call."""
+
+    def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Embed texts as a hybrid store does: dense, then sparse.
+
+        Raises:
+            NotImplementedError: If it has no call for that.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 -- most have nothing to close
+        """Let go of what the object holds."""
+
+
+class _LangChain(Way):
+    """The calls of LangChain's `Embeddings`."""
+
+    def documents(self, texts: list[str]) -> Sequence[Any]:
+        return self.embeddings.embed_documents(texts)
+
+    def query(self, text: str) -> list[float]:
+        return self.embeddings.embed_query(text)
+
+    async def adocuments(self, texts: list[str]) -> Sequence[Any]:
+        return await self.embeddings.aembed_documents(texts)
+
+    async def aquery(self, text: str) -> list[float]:
+        return await self.embeddings.aembed_query(text)
+
+
+class _LlamaIndex(Way):
+    """The calls of LlamaIndex's `BaseEmbedding`."""
+
+    def documents(self, texts: list[str]) -> Sequence[Any]:
+        return self.embeddings.get_text_embedding_batch(texts)
+
+    def query(self, text: str) -> list[float]:
+        return self.embeddings.get_query_embedding(text)
+
+    async def adocuments(self, texts: list[str]) -> Sequence[Any]:
+        return await self.embeddings.aget_text_embedding_batch(texts)
+
+    async def aquery(self, text: str) -> list[float]:
+        return await self.embeddings.aget_query_embedding(text)
+
+
+def _name_service(service: Emulator) -> None:
+    """Tell the module `dashscope` where the service is: its 1.x calls have no option for that."""
+    import dashscope
+
+    dashscope.base_http_api_url = service.native_url
+
+
+class LangChainDashScope(_LangChain):
+    """`DashScopeEmbeddings`, which cuts lists by a table of its own."""
+
+    name = "LangChain DashScope"
+    packages = ("langchain-community", "dashscope")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from langchain_community.embeddings import DashScopeEmbeddings
+
+        _name_service(service)
+        self.embeddings = DashScopeEmbeddings(
+            model=wanted.model, dashscope_api_key=wanted.api_key, **wanted.parameters
+        )
+
+
+class LlamaIndexDashScope(_LlamaIndex):
+    """`DashScopeEmbedding`."""
+
+    name = "LlamaIndex DashScope"
+    packages = ("llama-index-embeddings-dashscope", "dashscope")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from llama_index.embeddings.dashscope import DashScopeEmbedding
+
+        _name_service(service)
+        size = {} if wanted.batch_size is None else {"embed_batch_size": wanted.batch_size}
+        self.embeddings = DashScopeEmbedding(
+            model_name=wanted.model, api_key=wanted.api_key, **size, **wanted.parameters
+        )
+
+
+def _by_openai(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the option `dimensions`, and the parameters that its client sends unread."""
+    own = {} if wanted.dimension is None else {"dimensions": wanted.dimension}
+    others = {name: it for name, it in wanted.parameters.items() if name != "dimension"}
+    return own, {"extra_body": others} if others else {}
+
+
+class LangChainOpenAI(_LangChain):
+    """`OpenAIEmbeddings` at the OpenAI-compatible address."""
+
+    name = "LangChain OpenAI"
+    packages = ("langchain-openai", "openai")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from langchain_openai import OpenAIEmbeddings
+        from pydantic import SecretStr
+
+        dimensions, unread = _by_openai(wanted)
+        size = {} if wanted.batch_size is None else {"chunk_size": wanted.batch_size}
+        self.embeddings = OpenAIEmbeddings(
+            model=wanted.model,
+            api_key=SecretStr(wanted.api_key),
+            base_url=service.openai_url,
+            check_embedding_ctx_length=False,
+            model_kwargs=unread,
+            **size,
+            **dimensions,
+        )
+
+
+class LlamaIndexOpenAILike(_LlamaIndex):
+    """`OpenAILikeEmbedding` at the OpenAI-compatible address."""
+
+    name = "LlamaIndex OpenAILike"
+    packages = ("llama-index-embeddings-openai-like", "openai")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+
+        dimensions, unread = _by_openai(wanted)
+        size = {} if wanted.batch_size is None else {"embed_batch_size": wanted.batch_size}
+        self.embeddings = OpenAILikeEmbedding(
+            model_name=wanted.model,
+            api_key=wanted.api_key,
+            api_base=service.openai_url,
+            additional_kwargs=unread,
+            **size,
+            **dimensions,
+        )
+
+
+class DashScopeClient(Way):
+    """The official `Client` and `AsyncClient`, called in a plain loop."""
+
+    name = "dashscope Client"
+    packages = ("dashscope",)
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        import dashscope
+
+        options = {"api_key": wanted.api_key, "base_url": service.native_url}
+        self.embeddings = dashscope.Client(**options)
+        self._async_client = dashscope.AsyncClient(**options)
+        self._wanted = wanted
+
+    def documents(self, texts: list[str]) -> Sequence[Any]:
+        return [row.embedding for row in self._create(texts)]
+
+    def query(self, text: str) -> list[float]:
+        [row] = self._create([text], text_type="query")
+        return row.embedding
+
+    async def adocuments(self, texts: list[str]) -> Sequence[Any]:
+        return [row.embedding for row in await self._acreate(texts)]
+
+    async def aquery(self, text: str) -> list[float]:
+        [row] = await self._acreate([text], text_type="query")
+        return row.embedding
+
+    def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
+        rows = self._create(texts)
+        return [row.embedding for row in rows], [row.sparse_embedding for row in rows]
+
+    def close(self) -> None:
+        self.embeddings.close()
+
+    def _create(self, texts: list[str], **parameters: str) -> list[Any]:
+        rows: list[Any] = []
+        for request in self._requests(texts):
+            options = {**self._wanted.parameters, **parameters}
+            answer = self.embeddings.embeddings.create(
+                model=self._wanted.model, input=request, **options
+            )
+            rows.extend(answer.embeddings)
+        return rows
+
+    async def _acreate(self, texts: list[str], **parameters: str) -> list[Any]:
+        rows: list[Any] = []
+        for request in self._requests(texts):
+            options = {**self._wanted.parameters, **parameters}
+            answer = await self._async_client.embeddings.create(
+                model=self._wanted.model, input=request, **options
+            )
+            rows.extend(answer.embeddings)
+        return rows
+
+    def _requests(self, texts: list[str]) -> list[list[str]]:
+        size = self._wanted.batch_size or len(texts)
+        return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+
+def _of_ours(service: Emulator, wanted: Wanted) -> dict[str, Any]:
+    """Return our options. Sparse vectors are an object of their own, and no size is told."""
+    parameters = {name: it for name, it in wanted.parameters.items() if name != "output_type"}
+    own = {"model": wanted.model, "api_key": wanted.api_key, "base_url": service.native_url}
+    return {**own, **parameters}
+
+
+class LangChainQwen(_LangChain):
+    """Our `QwenEmbeddings`."""
+
+    name = "qwen-embed LangChain"
+    packages = ("qwen-embed", "langchain-core")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from langchain_qwen_embed import QwenEmbeddings
+
+        self.embeddings = QwenEmbeddings(**_of_ours(service, wanted))
+
+    def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
+        sparse = self.embeddings.sparse()
+        return self.documents(texts), sparse.embed_documents(texts)
+
+    def close(self) -> None:
+        self.embeddings.close()
+
+
+class LlamaIndexQwen(_LlamaIndex):
+    """Our `QwenEmbedding`."""
+
+    name = "qwen-embed LlamaIndex"
+    packages = ("qwen-embed", "llama-index-core")
+
+    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+        from llamaindex_qwen_embed import QwenEmbedding
+
+        self.embeddings = QwenEmbedding(**_of_ours(service, wanted))
+
+    def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
+        sparse = self.embeddings.sparse()
+        dense = self.documents(texts)
+        return dense, sparse.encode_documents(texts)[0]
+
+    def close(self) -> None:
+        self.embeddings.close()
+
+
+OURS: tuple[type[Way], ...] = (LangChainQwen, LlamaIndexQwen)
+PEERS: tuple[type[Way], ...] = (
+    LangChainDashScope,
+    LlamaIndexDashScope,
+    LangChainOpenAI,
+    LlamaIndexOpenAILike,
+    DashScopeClient,
+)
+
+
+@contextmanager
+def opened(kind: type[Way], service: Emulator, **wanted: Any) -> Iterator[Way]:
+    """Open a way to a service; the block gets it. Keywords are those of `Wanted`."""
+    way = kind(service, Wanted(**wanted))
+    try:
+        yield way
+    finally:
+        way.close()
