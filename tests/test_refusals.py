@@ -151,14 +151,14 @@ def test_a_parameter_that_the_service_always_refuses_does_not_bisect_the_corpus(
 )
 @one_face_a_package
 def test_what_can_heal_is_repeated_alone(face, service, no_waiting, status, code):
-    service.fail_next(3, status=status, code=code, message="later")
+    service.fail_next(2, status=status, code=code, message="later")
     embeddings = face(service)
 
     rows = face.documents(embeddings, [f"text {n}" for n in range(50)])
 
     assert len(rows) == 50
-    assert Counter(request.status for request in service.requests) == {status: 3, 200: 5}
-    assert embeddings.usage.retries == 3
+    assert Counter(request.status for request in service.requests) == {status: 2, 200: 5}
+    assert embeddings.usage.retries == 2
 
 
 @pytest.mark.parametrize("when", ["before", "body"])

@@ -143,6 +143,7 @@ def crowded_port():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+@one_face_a_package
 def test_a_connection_that_is_never_there_is_given_up_in_time(face, crowded_port):
     embeddings = face.make(
         api_key=API_KEY,
