@@ -33,7 +33,7 @@ def output_of(folder, environment=None, **arguments):
 
             main(folder, **arguments)
         finally:
-            for name in ("quickstart", "corpus"):
+            for name in ("quickstart", "asking", "corpus"):
                 sys.modules.pop(name, None)
     return output.getvalue()
 
