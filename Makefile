@@ -17,6 +17,7 @@ examples: .venv/examples
 	for example in $(PICTURED); do \
 	    env -u DASHSCOPE_API_KEY $(BIN)/python examples/$$example.py examples/pictures || exit 1; \
 	done
+	$(BIN)/python pictures/pipeline.py
 
 test: .venv/test lint $(STORES:%=test-%)
 	$(BIN)/python -m pytest

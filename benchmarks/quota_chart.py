@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 _OWN_LABELS: dict[quotas.Knowledge, str] = {
-    "told": "this package, told the quota",
+    "told": "this package, quota told",
     "second call": "this package, second call",
     "unknown": "this package, first call",
 }

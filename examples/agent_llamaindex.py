@@ -45,8 +45,7 @@ def main() -> None:
             only = MetadataFilters(filters=[MetadataFilter(key="language", value=language)])
             options = {"similarity_top_k": 3, "text_qa_template": PROMPT, "filters": only}
             engine = index.as_query_engine(model, **options)
-            # Each call of a tool embeds one question. Choosing a tool by `EmbeddingSingleSelector`
-            # would embed the question once more, and all descriptions again for each question.
+            # A call embeds one question; an `EmbeddingSingleSelector` all descriptions too.
             tools.append(QueryEngineTool.from_defaults(engine, name, description))
         agent = FunctionAgent(tools=tools, llm=model, system_prompt=SYSTEM, streaming=False)
 

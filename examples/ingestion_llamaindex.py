@@ -1,8 +1,7 @@
 """Keep an index up to date: only what is new or changed is embedded. LlamaIndex and Qdrant.
 
 Run `python examples/ingestion_llamaindex.py`, and once more: what the folder holds already costs
-nothing. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without, they come from a local
-stand-in that compares words.
+nothing. With DASHSCOPE_API_KEY set, the vectors are Qwen's; else a local stand-in's, by words.
 """
 
 import sys
@@ -38,8 +37,7 @@ def main(folder: Path = Path("demo_output/ingestion_llamaindex")) -> None:
         pipeline = IngestionPipeline(
             transformations=[SentenceSplitter(), embedding],
             vector_store=QdrantVectorStore("story", client=client),
-            # Knows each document's hash. With the strategy "duplicates_only", and with any where
-            # there is no vector store, a run that fails counts its documents as done.
+            # With "duplicates_only", or without a vector store, a failed run counts as done.
             docstore=docstore,
             docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
             # Knows lists of documents whole: where one is changed, all would be embedded again.

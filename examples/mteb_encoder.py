@@ -18,8 +18,8 @@ from qwen_embed.models import find_model
 class QwenEncoder(AbsEncoder):
     """Embeds the queries of a task as queries, with the task's instruction, all else as documents.
 
-    The texts of a task without queries, such as clustering, go out as documents too, which is what
-    the service's documentation advises. Instructions are left out for models that take none.
+    The texts of a task without queries, such as clustering, go out as documents too, the service's
+    default. Instructions are left out for models that take none.
 
     Args:
         embedder: Makes the vectors; its own `instruct` gives way to the task's.

@@ -10,23 +10,20 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import CHAPTERS_OF_ANSWERS, QUESTIONS, Hits, Question, read_passages, show
+from asking import ask_langchain, ask_llamaindex, compare, heading, report
+from corpus import CHAPTERS_OF_ANSWERS, QUESTIONS, read_passages, show
 from langchain_qdrant import QdrantVectorStore
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 from qdrant_client import QdrantClient, models
 from service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding
-from qwen_embed import Usage
 
 
 def main(
-    folder: Path = Path("demo_output/qdrant"),
-    engine: str = "lexical",
-    chapters: tuple[str, ...] = (),
+    folder: Path = Path("demo_output/qdrant"), engine: str = "lexical", chapters: tuple = ()
 ) -> None:
     """Embed the passages with both adapters, ask both the same questions, print what it used."""
     with ExitStack() as stack:
@@ -47,8 +44,7 @@ def main(
         dense = stack.enter_context(QwenEmbeddings(**options))
         client = QdrantClient(path=str(folder))
         stack.callback(client.close)
-        # Left to itself, the store embeds a dummy text for its length, and then 64 texts at a time,
-        # which leaves requests half full and keeps them from running side by side.
+        # Left to itself, the store embeds a dummy text, and then 64 texts at a time only.
         client.delete_collection("books")
         client.create_collection("books", models.VectorParams(size=1024, distance="Cosine"))
         store = QdrantVectorStore(client, "books", dense, validate_collection_config=False)
@@ -70,41 +66,10 @@ def main(
             hits, others = ask_langchain(store, question), ask_llamaindex(index, question)
             only = f" (passages in {question.language!r} only)" if question.language else ""
             show(f"{question.text}{only}", hits, question.answer)
-            if [text for text, *_ in hits] == [text for text, *_ in others]:
-                print("    LangChain and LlamaIndex agree.")
-            else:
-                show("    They DISAGREE. LlamaIndex says:", others, question.answer)
+            compare(hits, others, question)
 
         heading("4. Used, questions included (at the real service's list price)")
         print(f"LangChain   {dense.usage}\nLlamaIndex  {embedding.usage}")
-
-
-def ask_langchain(store: QdrantVectorStore, question: Question) -> Hits:
-    """Return the three best passages."""
-    match = models.MatchValue(value=question.language or "")
-    condition = models.FieldCondition(key="metadata.language", match=match)
-    only = models.Filter(must=[condition]) if question.language else None
-    found = store.similarity_search_with_score(question.text, k=3, filter=only)
-    return [(document.page_content, document.metadata, score) for document, score in found]
-
-
-def ask_llamaindex(index: VectorStoreIndex, question: Question) -> Hits:
-    """Return the three best passages."""
-    condition = MetadataFilter(key="language", value=question.language)
-    only = MetadataFilters(filters=[condition]) if question.language else None
-    found = index.as_retriever(similarity_top_k=3, filters=only).retrieve(question.text)
-    return [(hit.text, hit.metadata, hit.score) for hit in found]
-
-
-def heading(title: str) -> None:
-    """Print a heading."""
-    print(f"\n{title}\n{'-' * len(title)}")
-
-
-def report(adapter: str, usage: Usage, seconds: float) -> None:
-    """Print how an adapter embedded the passages."""
-    count = f"{usage.texts} texts in {usage.requests} requests"
-    print(f"{adapter:10}  {count}, {seconds:.1f} s: {usage.texts / seconds:,.0f} texts per second")
 
 
 if __name__ == "__main__":

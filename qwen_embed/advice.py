@@ -24,11 +24,11 @@ from qwen_embed.errors import (
 _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (
         AuthenticationError,
-        "Asked {root} (region {region}). A key belongs to one region: for a key of another, pass "
+        "Asked {where}. A key belongs to one region: for a key of another, pass "
         "region= or set DASHSCOPE_REGION to one of {others}.",
     ),
     (AccessError, "The account may not use {model} at {root}: check its rights and bills there."),
-    (ModelNotFoundError, "{root} (region {region}) does not offer {model!r} to this account."),
+    (ModelNotFoundError, "{where} does not offer {model!r} to this account."),
     (
         DimensionRefusedError,
         "Ask for a dimension that {model} makes, or for none. A server of your own that refuses "
@@ -73,10 +73,11 @@ def advise(
     if advice is None:
         return None
     others = ", ".join(name for name in (*SHARED_HOSTS, *REGION_ALIASES) if name != region)
+    of_service = speaks_for_service(root, protocol)
     return advice.format(
         model=model,
         root=root,
-        region=region,
+        where=f"{root} (region {region})" if of_service else root,
         others=others,
         protocol=protocol,
         ending=ROOTS[protocol],

@@ -49,6 +49,8 @@ _ADVICE = {
 
 _WITHOUT_EFFECT: Mapping[str, Collection[Any]] = {
     # What a program had to say elsewhere to get what it gets here anyway.
+    "request_timeout": (None,),
+    "timeout": (None,),
     "text_type": ("document",),
     "check_embedding_ctx_length": (False,),
     "tiktoken_enabled": (False,),
@@ -85,12 +87,12 @@ def without_foreign(options: Mapping[str, Any], known: Collection[str]) -> dict[
         >>> without_foreign({"check_embedding_ctx_length": False, "model": "m"}, {"model"})
         {'model': 'm'}
     """
-    foreign = [name for name in options if name in _ADVICE and name not in known]
-    faults = [
-        f"{name}: {_ADVICE[name]}."
-        for name in foreign
-        if options[name] not in _WITHOUT_EFFECT.get(name, ())
-    ]
+    kept = {
+        name: value
+        for name, value in options.items()
+        if value not in _WITHOUT_EFFECT.get(name, ()) or (name in _ADVICE and name in known)
+    }
+    faults = [f"{name}: {_ADVICE[name]}." for name in kept if name in _ADVICE and name not in known]
     if faults:
         raise ValueError(" ".join(faults))
-    return {name: value for name, value in options.items() if name not in foreign}
+    return kept

@@ -6,25 +6,24 @@ This module loads aiohttp and numpy, so it is imported with the first call.
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
 from qwen_embed import runtime
-from qwen_embed.account import Account, Quota
-from qwen_embed.advice import advise
-from qwen_embed.cache import VectorCache
-from qwen_embed.endpoints import is_service
+from qwen_embed.assembly import (
+    build_limiter,
+    build_pipeline,
+    build_tracing,
+    known_limits,
+    open_cache,
+)
 from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
-from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.limiter import AccountLimiter, Admit, Limits
 from qwen_embed.logs import Log
 from qwen_embed.long_texts import Cutter, Parts
 from qwen_embed.models import find_model
@@ -32,7 +31,6 @@ from qwen_embed.observation import CallRecord, Failure, Listen, observe
 from qwen_embed.pipeline import Call, Pipeline
 from qwen_embed.planner import Plan, plan_texts
 from qwen_embed.results import Embedded
-from qwen_embed.retry import RetryPolicy
 from qwen_embed.rows import (
     LISTS,
     LISTS_AND_SPARSE,
@@ -43,21 +41,13 @@ from qwen_embed.rows import (
     Form,
     Rows,
 )
-from qwen_embed.sdk_clients import recognise
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.stream import BLOCKS_AHEAD, Stream
-from qwen_embed.tracing import Tracing, provider_of
-from qwen_embed.transport import AiohttpTransport, Transport
 from qwen_embed.usage import Usage
-from qwen_embed.wire import NATIVE, OPENAI, Output, Parameters, TextType, Wire
-
-if TYPE_CHECKING:
-    from qwen_embed.cached_rows import Cache
+from qwen_embed.wire import Output, Parameters, TextType
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-_DIGEST_KEY = secrets.token_bytes(16)
 
 
 class Session:
@@ -93,13 +83,8 @@ class Session:
         self._pipeline: Pipeline | None = None
         self._limiter: AccountLimiter | None = None
         self._admit = admit
-        root, wire = settings.resolved[0], wire_of(settings)
-        self._tracing = Tracing(
-            root + wire.path,
-            provider=provider_of(root, settings.protocol or "native"),
-            encoding_format=wire.encoding_format,
-        )
-        self._cache = _open_cache(self._settings)
+        self._tracing = build_tracing(settings)
+        self._cache = open_cache(self._settings)
         self.usage = Usage()
         self.pair: Pair | None = None
 
@@ -171,10 +156,7 @@ class Session:
         """What the account is taken to allow at the moment."""
         if self._limiter is not None:
             return self._limiter.limits
-        running = runtime.started()
-        gate = running.shared.get(_account_key(self._settings)) if running else None
-        account = gate.account if isinstance(gate, Gate) else None
-        return limits_of(account, self._settings.max_concurrency, _told(self._settings))
+        return known_limits(self._settings)
 
     def close(self) -> None:
         """Close the connections, and the cache's file, which other objects open again."""
@@ -346,103 +328,6 @@ class Session:
             self._pipeline = build_pipeline(self._settings, self._limiter)
             self._runtime.open.add(self._pipeline.transport)
         return self._pipeline
-
-
-def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
-    """Return the parts put together as the settings say."""
-    root, _ = settings.resolved
-    return Pipeline(
-        wire=wire_of(settings),
-        transport=build_transport(settings),
-        limiter=limiter,
-        retry=RetryPolicy(settings.max_retries, random=random.random),
-        sleep=asyncio.sleep,
-        advise=lambda error: advise(
-            error,
-            model=settings.model,
-            root=root,
-            region=settings.region,
-            protocol=settings.protocol or "native",
-        ),
-        batch_size=settings.batch_size or find_model(settings.model).texts_per_request,
-        max_concurrency=settings.max_concurrency,
-        max_request_tokens=settings.max_request_tokens,
-    )
-
-
-def wire_of(settings: EmbeddingSettings) -> Wire:
-    """Return the protocol that is spoken."""
-    return NATIVE if settings.protocol == "native" else OPENAI
-
-
-def build_transport(settings: EmbeddingSettings) -> Transport:
-    """Return what carries the requests: our own transport, or one over the user's client."""
-    root, api_key = settings.resolved
-    if settings.client is not None:
-        # Loads nothing heavy, but is of use to few.
-        from qwen_embed.sdk_transports import transport_over  # noqa: PLC0415
-
-        return transport_over(
-            recognise(settings.client),
-            timeout=settings.timeout,
-            connections=settings.max_concurrency,
-        )
-    return AiohttpTransport(
-        root,
-        api_key=api_key,
-        workspace=settings.workspace,
-        timeout=settings.timeout,
-        connect_timeout=settings.connect_timeout,
-        gzip=settings.gzip,
-        connections=settings.max_concurrency,
-    )
-
-
-def build_limiter(
-    settings: EmbeddingSettings, on: runtime.Runtime, admit: Admit | None
-) -> AccountLimiter:
-    """Return the object's place at the gate that all objects of its account and model share."""
-    key = _account_key(settings)
-    if key not in on.shared:
-        on.shared[key] = Gate(
-            Account(_published(settings)), clock=time.monotonic, call_later=on.call_later
-        )
-    return AccountLimiter(
-        on.shared[key], max_concurrency=settings.max_concurrency, told=_told(settings), admit=admit
-    )
-
-
-def _open_cache(settings: EmbeddingSettings) -> Cache | None:
-    if not isinstance(settings.cache, VectorCache):
-        return None
-    # Loads SQLite, which nothing else needs.
-    from qwen_embed.cached_rows import Cache  # noqa: PLC0415
-
-    return Cache(settings.cache, settings.vector_options, settings.dimension)
-
-
-def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
-    # The host alone: whatever protocol is spoken, the quotas are the same.
-    root, api_key = settings.resolved
-    # A digest that means nothing in another process: the key itself is in as few places as can be.
-    digest = blake2b(api_key.get_secret_value().encode(), key=_DIGEST_KEY).digest()
-    return urlsplit(root).netloc, settings.model, digest
-
-
-def _told(settings: EmbeddingSettings) -> dict[Quota, float]:
-    by_minute: dict[Quota, float | None] = {
-        "requests": settings.requests_per_minute,
-        "tokens": settings.tokens_per_minute,
-    }
-    return {quota: told / 60 for quota, told in by_minute.items() if told is not None}
-
-
-def _published(settings: EmbeddingSettings) -> dict[Quota, float] | None:
-    """Return the limits that the service publishes; of another host nothing is known."""
-    limits = find_model(settings.model).rate_limits.get(settings.region or "")
-    if limits is None or not is_service(settings.resolved[0]):
-        return None
-    return {"requests": limits.requests_per_minute / 60, "tokens": limits.tokens_per_minute / 60}
 
 
 def _answered(plan: Plan, call: Call) -> int:

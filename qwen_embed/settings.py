@@ -58,7 +58,7 @@ _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == 
 
 _DERIVED_FROM = {
     "api_key": {"base_url", "client"},
-    "base_url": {"region", "workspace", "client"},
+    "base_url": {"region", "workspace", "client", "protocol"},
     "region": {"base_url", "workspace", "client"},
     "protocol": {"base_url", "model", "client"},
     "query_template": {"model", "protocol"},
@@ -217,12 +217,21 @@ class EmbeddingSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return without_foreign(options, cls.model_fields.keys())
+        kept = without_foreign(options, cls.model_fields.keys())
+        for alias, name in ALIASES.items():
+            if alias in kept and name in kept and alias not in cls.model_fields:
+                raise ValueError(f"{name} and {alias} are one option: give one of them.")
+        return kept
 
-    @field_validator("cache")
+    @field_validator("cache", mode="before")
     @classmethod
-    def _make_cache(cls, cache: VectorCache | Path | str | None) -> VectorCache | None:
-        return cache if isinstance(cache, VectorCache) or cache is None else VectorCache(cache)
+    def _make_cache(cls, cache: object) -> object:
+        if cache is None or isinstance(cache, VectorCache):
+            return cache
+        if isinstance(cache, (str, os.PathLike)):
+            return VectorCache(cache)
+        # No TypeError, which pydantic would let through as it is.
+        raise ValueError("cache must be a folder or a VectorCache.")
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import QwenEmbedder
@@ -68,3 +70,10 @@ FACES = [
         lambda embedding, text: asyncio.run(embedding.aget_query_embedding(text)),
     ),
 ]
+
+one_face_a_package = pytest.mark.parametrize(
+    "face",
+    [face for face in FACES if face.name in ("core", "langchain", "llamaindex-async")],
+    ids=lambda face: face.name,
+)
+"""In place of all faces, where a test takes time and what it guards is in the shared core."""

@@ -7,6 +7,7 @@ import contextvars
 import copy
 import gc
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -57,7 +58,7 @@ async def test_an_async_call_leaves_the_callers_loop_free(service):
     await embedder.aembed_documents(TEXTS)
     ticking.cancel()
 
-    assert ticks >= 10
+    assert ticks >= 3  # of 30 on an idle machine
 
 
 def test_many_threads_share_one_object(face, service):
@@ -171,18 +172,28 @@ def test_making_an_object_starts_no_thread():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def run_program(program: str, *args: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program, *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+def run_program(program, service, in_flight=lambda process: None):
+    """Run a program that asks a service, and do something once it has a request in flight.
+
+    Returns:
+        What it wrote to standard output and to standard error, and its exit code.
+    """
+    command = [sys.executable, "-X", "dev", "-c", PREAMBLE + program, service.native_url]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    try:
+        while not service.requests and process.poll() is None:
+            time.sleep(0.01)
+        in_flight(process)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     # On a busy machine asyncio's debug mode tells of slow callbacks; that is no complaint.
-    lines = done.stderr.splitlines(keepends=True)
-    done.stderr = "".join(line for line in lines if not line.startswith("Executing "))
-    return done
+    lines = errors.splitlines(keepends=True)
+    complaints = "".join(line for line in lines if not line.startswith("Executing "))
+    return output, complaints, process.returncode
 
 
 PREAMBLE = f"""
@@ -193,32 +204,30 @@ embedder = QwenEmbedder(api_key={API_KEY!r}, base_url=sys.argv[1], dimension=64)
 
 
 def test_a_program_that_closes_nothing_ends_without_a_warning(service):
-    done = run_program(PREAMBLE + "embedder.embed_query('a'); print('done')", service.native_url)
+    done = run_program("embedder.embed_query('a'); print('done')", service)
 
-    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
+    assert done == ("done\n", "", 0)
 
 
 def test_a_program_ends_at_once_with_work_in_flight(service):
-    service.latency = 30.0
+    service.latency = 90.0
     started = time.monotonic()
 
-    done = run_program(
-        PREAMBLE
-        + "threading.Thread(target=embedder.embed_query, args=['a'], daemon=True).start()\n"
-        + "import time; time.sleep(1); print('done')",
-        service.native_url,
+    output, _, code = run_program(
+        "threading.Thread(target=embedder.embed_query, args=['a'], daemon=True).start()\n"
+        "input(); print('done')",
+        service,
+        in_flight=lambda process: process.stdin.write("end\n"),
     )
 
-    assert done.stdout == "done\n"
-    assert done.returncode == 0
-    assert time.monotonic() - started < 15
+    assert (output, code) == ("done\n", 0)
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
 def test_a_forked_child_makes_a_loop_and_connections_of_its_own(service):
     done = run_program(
-        PREAMBLE
-        + """
+        """
 row = embedder.embed_query('a').dense.tolist()
 import warnings; warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
 child = os.fork()
@@ -229,29 +238,27 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 print('parent', embedder.embed_query('a').dense.tolist() == row, status)
 """,
-        service.native_url,
+        service,
     )
 
-    assert done.stdout == "child True\nparent True 0\n"
-    assert done.stderr == ""
+    assert done == ("child True\nparent True 0\n", "", 0)
 
 
 def test_an_interrupt_stops_a_blocking_call_at_once(service):
-    service.latency = 30.0
-    program = PREAMBLE + (
-        "import signal\n"
-        "threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+    service.latency = 90.0
+    started = time.monotonic()
+
+    done = run_program(
         "try:\n"
         "    embedder.embed_documents([f't {n}' for n in range(100)])\n"
         "except KeyboardInterrupt:\n"
-        "    print('interrupted')\n"
+        "    print('interrupted')\n",
+        service,
+        in_flight=lambda process: process.send_signal(signal.SIGINT),
     )
-    started = time.monotonic()
 
-    done = run_program(program, service.native_url)
-
-    assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n", "", 0)
-    assert time.monotonic() - started < 15
+    assert done == ("interrupted\n", "", 0)
+    assert time.monotonic() - started < 60
 
 
 def test_no_thread_but_one_is_left_by_many_objects(service):

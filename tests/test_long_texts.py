@@ -6,7 +6,7 @@ from itertools import chain, product
 
 import numpy as np
 import pytest
-from faces import API_KEY
+from faces import API_KEY, one_face_a_package
 
 from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding
@@ -153,12 +153,14 @@ def test_a_text_of_which_a_part_fails_fails_alone(face, service, long_text):
     assert [n for n, row in enumerate(rows) if row is None or np.isnan(row).all()] == [15]
 
 
+@one_face_a_package
 def test_a_parameter_that_the_service_always_refuses_does_not_shorten_the_corpus(face, service):
     service.fail_next(5000, status=400, code="InvalidParameter", message="no such parameter")
-    texts = [f"{n} {LONG}" for n in range(20)]
+    texts = [f"{n} {LONG[:40_000]}" for n in range(20)]
+    embeddings = face(service, long_text="truncate", max_concurrency=1, requests_per_minute=600_000)
 
     with pytest.raises(TextRefusedError, match="no such parameter"):
-        face.documents(face(service, long_text="truncate", max_concurrency=1), texts)
+        face.documents(embeddings, texts)
 
     assert len(service.requests) < 40
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from faces import API_KEY, one_face_a_package
+from held_engine import HeldEngine
 
+from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
+from qwen_embed.rate import CAUTION
 
 PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
 INSTRUCT = "Given a question, retrieve passages that answer it"
@@ -110,6 +115,7 @@ def test_rows_are_in_the_order_of_the_texts_when_the_service_shuffles(face, serv
     assert face.documents(face(service), texts) == expected
 
 
+@one_face_a_package
 def test_a_smaller_cap_is_learnt_from_the_refusal(face, service):
     service.set_model("text-embedding-v4", texts_per_request=6)
     texts = [f"text {n}" for n in range(300)]
@@ -141,15 +147,19 @@ def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
     assert len(answered) == 40
 
 
-def test_requests_run_side_by_side_up_to_the_bound(face, service):
-    service.latency = 0.05
-    embeddings = face(service, max_concurrency=8)
-    face.documents(embeddings, [f"warm {n}" for n in range(320)])
-    service.clear()
+def test_requests_run_side_by_side_up_to_the_bound(face):
+    engine = HeldEngine()
+    engine.let_go()
+    with Emulator(api_key=API_KEY, engine=engine) as service, ThreadPoolExecutor(1) as thread:
+        embeddings = face(service, max_concurrency=8, requests_per_minute=600_000)
+        face.query(embeddings, "so that the latency is known, and no slow start any more")
+        engine.hold()
 
-    face.documents(embeddings, [f"text {n}" for n in range(320)])
+        call = thread.submit(face.documents, embeddings, [f"text {n}" for n in range(160)])
+        engine.let_go_when_in_flight(service, 8)
 
-    assert service.peak_in_flight == 8
+        assert len(call.result()) == 160
+        assert service.peak_in_flight == 8
 
 
 def test_an_unknown_model_gets_permissive_defaults_and_works(face, service):
@@ -192,40 +202,70 @@ def test_usage_adds_up_over_calls(face, service):
     assert usage.price.currency == "CNY"
 
 
-def test_a_told_quota_is_kept_without_a_refusal(face, service):
-    service.set_quota(requests_per_minute=1800)
-    embeddings = face(service, requests_per_minute=1800)
+@pytest.mark.parametrize(
+    ("told", "texts"),
+    [
+        ({"requests_per_minute": 1800}, [f"text {n}" for n in range(360)]),
+        ({"tokens_per_minute": 60 * 20_000}, [f"{n} " + "word " * 200 for n in range(100)]),
+    ],
+    ids=["requests", "tokens"],
+)
+def test_a_told_quota_is_kept_without_a_refusal(service, told, texts):
+    """Through the core alone: it takes a second, more than which a quota lets through at once."""
+    service.set_quota(**told)
+    with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, **told) as embedder:
+        embedder.embed_documents(texts)
 
-    face.documents(embeddings, [f"text {n}" for n in range(450)])
-
-    statuses = Counter(request.status for request in service.requests)
-    assert statuses == {200: 45}
+    assert Counter(request.status for request in service.requests) == {200: len(texts) / 10}
 
 
-def test_an_unknown_quota_loses_nothing_and_shows_in_limits(face, service):
+@pytest.mark.parametrize("option", ["requests_per_minute", "tokens_per_minute"])
+def test_a_quota_that_was_told_is_the_limit(face, service, option):
+    embeddings = face(service, **{option: 6000})
+    before = embeddings.limits
+
+    face.query(embeddings, "a")
+
+    assert getattr(before, option) == pytest.approx(6000 * CAUTION)
+    assert embeddings.limits.requests_per_minute == before.requests_per_minute
+    assert embeddings.limits.tokens_per_minute == before.tokens_per_minute
+
+
+@one_face_a_package
+def test_an_unknown_quota_loses_nothing_and_refuses_little(face, service):
     service.set_quota(requests_per_minute=1200)
-    service.latency = 0.02
-    embeddings = face(service)
 
-    rows = face.documents(embeddings, [f"text {n}" for n in range(600)])
+    rows = face.documents(face(service), [f"text {n}" for n in range(300)])
 
-    assert len(rows) == 600
+    assert len(rows) == 300
     statuses = Counter(request.status for request in service.requests)
-    assert statuses[200] == 60
-    assert 0 < statuses[429] <= 20
-    assert 300 < embeddings.limits.requests_per_minute < 3600
-    again = face(service)
-    assert again.limits == embeddings.limits
+    assert statuses[200] == 30
+    assert statuses[429] <= 20
 
 
-def test_a_token_quota_that_was_told_is_kept(face, service):
-    texts = [f"passage {n} " + "word " * 200 for n in range(100)]
-    service.set_quota(tokens_per_minute=60 * 20_000)
-    embeddings = face(service, tokens_per_minute=60 * 20_000)
+@pytest.mark.parametrize(
+    ("code", "refused", "other"),
+    [
+        ("Throttling.RateQuota", "requests_per_minute", "tokens_per_minute"),
+        ("Throttling.AllocationQuota", "tokens_per_minute", "requests_per_minute"),
+    ],
+)
+def test_a_refusal_shows_in_the_limits_of_every_object_of_the_account(
+    face, service, code, refused, other
+):
+    """What pace is found is tested in simulated time: here it depends on the machine."""
+    embeddings = face(service)
+    face.documents(embeddings, [f"warm {n}" for n in range(100)])
+    unknown = embeddings.limits
+    service.fail_next(status=429, code=code, message="slower")
 
-    face.documents(embeddings, texts)
+    face.documents(embeddings, [f"text {n}" for n in range(20)])
 
-    assert {request.status for request in service.requests} == {200}
+    assert getattr(unknown, refused) is getattr(unknown, other) is None
+    assert Counter(request.status for request in service.requests) == {200: 12, 429: 1}
+    assert getattr(embeddings.limits, refused) > 0
+    assert getattr(embeddings.limits, other) is None
+    assert face(service).limits == embeddings.limits
 
 
 @pytest.mark.parametrize(("gzip", "asked"), [(False, "identity"), (True, "gzip")])

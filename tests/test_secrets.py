@@ -18,7 +18,14 @@ from pydantic import ValidationError
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
-from qwen_embed import AuthenticationError, PlainHttpWarning, QwenEmbedder, cautions, runtime
+from qwen_embed import (
+    AuthenticationError,
+    PlainHttpWarning,
+    QwenEmbedder,
+    cautions,
+    retry,
+    runtime,
+)
 
 CLASSES = {
     QwenEmbedder: lambda core: core.embed_query("a"),
@@ -100,7 +107,10 @@ def everything_is_logged(caplog, monkeypatch):
     loop.slow_callback_duration = before[1]
 
 
-def test_the_key_is_in_no_log_and_no_warning(face, service, everything_is_logged, recwarn):
+def test_the_key_is_in_no_log_and_no_warning(
+    face, service, everything_is_logged, recwarn, monkeypatch
+):
+    monkeypatch.setattr(retry, "_FIRST_WAIT", 0.01)
     warnings.simplefilter("always")
     embeddings = face(service, max_retries=1)
     face.documents(embeddings, ["a", "b"])
@@ -149,7 +159,7 @@ def texts_of(error):
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_the_key_is_in_no_error(face, service, failure):
-    embeddings = face(service, max_retries=0, timeout=0.5)
+    embeddings = face(service, max_retries=0, timeout=0.1 if failure is FAILURES["late"] else 60)
     failure(service)
 
     with pytest.raises(Exception, match=r".") as caught:

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from faces import API_KEY
+from faces import API_KEY, one_face_a_package
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +47,7 @@ def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_r
     with QwenEmbedder(**options, max_retries=20) as embedder:
         embedder.embed_documents([f"warm {n}" for n in range(1000)])
         service.clear()
-        service.storm(0.1, seed=3)
+        service.storm(0.1, seed=4)
 
         result = embedder.embed_documents(texts)
 
@@ -62,6 +62,7 @@ def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_r
             assert (again.embed_documents([texts[index]]).dense[0] == result.dense[index]).all()
 
 
+@one_face_a_package
 def test_a_storm_loses_nothing_through_any_face(face, service, quick_repeats):
     texts = [f"text {n}" for n in range(400)]
     expected = face.documents(face(service, dimension=64), texts)
@@ -75,14 +76,14 @@ def test_a_storm_loses_nothing_through_any_face(face, service, quick_repeats):
 
 
 def test_a_text_at_fault_fails_alone_in_a_storm(service, quick_repeats):
-    service.storm(0.2, seed=1)
     texts = [f"text {n}" for n in range(200)]
     texts[77] = "word " * 20_000
-    with (
-        QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_retries=20) as embedder,
-        pytest.raises(PartialFailureError) as caught,
-    ):
-        embedder.embed_documents(texts)
+    with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_retries=20) as embedder:
+        embedder.embed_documents([f"warm {n}" for n in range(200)])
+        service.clear()
+        service.storm(0.2, seed=1)
+        with pytest.raises(PartialFailureError) as caught:
+            embedder.embed_documents(texts)
 
     assert [failure.index for failure in caught.value.failures] == [77]
     innocent = answered(service)
@@ -90,9 +91,11 @@ def test_a_text_at_fault_fails_alone_in_a_storm(service, quick_repeats):
     assert len(innocent) == 199
 
 
+@one_face_a_package
 def test_a_call_that_takes_too_long_gives_back_what_is_done(face, service):
     embeddings = face(service, total_timeout=0.6, max_concurrency=1, dimension=64)
-    service.latency = 0.1
+    face.query(embeddings, "so that there is a connection")
+    service.latency = 0.05
 
     with pytest.raises(RequestTimeoutError, match=r"total_timeout, 0\.6 seconds") as caught:
         face.documents(embeddings, [f"text {n}" for n in range(1000)])
@@ -101,7 +104,7 @@ def test_a_call_that_takes_too_long_gives_back_what_is_done(face, service):
     rows = getattr(done, "dense", done)
     count = sum(row is not None and row[0] == row[0] for row in rows)  # NaN is not itself
     assert len(rows) == 1000
-    assert 10 <= count <= 60
+    assert 10 <= count <= 120
     assert count % 10 == 0
 
 
@@ -110,7 +113,7 @@ def test_a_call_within_its_time_is_not_cut(face, service):
 
 
 def test_a_stream_has_one_deadline(service):
-    service.latency = 0.1
+    service.latency = 0.05
     options = {"api_key": API_KEY, "base_url": service.native_url, "dimension": 64}
     got = []
 
@@ -140,6 +143,7 @@ def crowded_port():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+@one_face_a_package
 def test_a_connection_that_is_never_there_is_given_up_in_time(face, crowded_port):
     embeddings = face.make(
         api_key=API_KEY,

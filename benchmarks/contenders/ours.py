@@ -56,18 +56,22 @@ def core_sync(root: str, **options: Any) -> Iterator[Embed]:
         yield lambda texts: _dense(embedder.embed_documents(texts).dense)
 
 
+def compatible(root: str) -> dict[str, Any]:
+    """Return the options of the OpenAI-compatible protocol."""
+    return {"base_url": root + COMPATIBLE, "query_template": "{query}"}
+
+
 @contextmanager
-def packed(root: str) -> Iterator[Embed]:
+def packed(root: str, **options: Any) -> Iterator[Embed]:
     """Open the core by the OpenAI-compatible protocol, which packs numbers as base64."""
-    with core_sync(root, base_url=root + COMPATIBLE, query_template="{query}") as embed:
+    with core_sync(root, **compatible(root), **options) as embed:
         yield embed
 
 
 @contextmanager
-def packed_lists(root: str) -> Iterator[Embed]:
+def packed_lists(root: str, **options: Any) -> Iterator[Embed]:
     """Open LangChain's `embed_documents` by the OpenAI-compatible protocol."""
-    options = {"base_url": root + COMPATIBLE, "query_template": "{query}"}
-    with langchain_sync(root, **options) as embed:
+    with langchain_sync(root, **compatible(root), **options) as embed:
         yield embed
 
 

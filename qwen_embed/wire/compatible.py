@@ -75,13 +75,14 @@ class _Row(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    total_tokens: int = 0
+    total_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 class _Success(msgspec.Struct):
     data: list[_Row] | None = None
     usage: _Usage | None = None
-    id: str | None = None
+    id: str | int | None = None
     code: str | int | None = None
     error: Any = None
 
@@ -132,10 +133,11 @@ def parse_answer(
     check_lengths(rows, dimension, hint=_CUT_HERE)
     if not arrays:
         rows = [row if isinstance(row, list) else row.tolist() for row in rows]
+    usage = success.usage or _Usage()
     return Answer(
         dense=rows,
-        tokens=success.usage.total_tokens if success.usage else 0,
-        request_id=success.id,
+        tokens=usage.total_tokens or usage.prompt_tokens or 0,
+        request_id=None if success.id is None else str(success.id),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from faces import API_KEY
+from held_engine import HeldEngine
 from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -26,6 +27,7 @@ from pydantic import ValidationError
 
 from llamaindex_qwen_embed import EmbeddingUsageEvent, QwenEmbedding, QwenSparseEmbedding, events
 from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
+from qwen_embed.emulator import Emulator
 from qwen_embed.wire import NATIVE
 
 TEXTS = [f"text {n}" for n in range(95)]
@@ -77,13 +79,22 @@ def test_95_texts_are_10_requests(service, num_workers):
     assert len(service.requests) == 10
 
 
-def test_concurrency_is_bounded_when_all_hand_overs_come_at_once(service):
-    service.latency = 0.02
-    embedding = make(service, embed_batch_size=10, max_concurrency=5, dimension=64)
+async def test_concurrency_is_bounded_when_all_hand_overs_come_at_once():
+    engine = HeldEngine()
+    engine.let_go()
+    with Emulator(api_key=API_KEY, engine=engine) as service:
+        embedding = make(
+            service, embed_batch_size=10, max_concurrency=5, requests_per_minute=600_000
+        )
+        await embedding.aget_query_embedding("so that the latency is known")
+        engine.hold()
 
-    asyncio.run(embedding.aget_text_embedding_batch([f"text {n}" for n in range(400)]))
+        texts = [f"text {n}" for n in range(400)]
+        call = asyncio.ensure_future(embedding.aget_text_embedding_batch(texts))
+        await asyncio.to_thread(engine.let_go_when_in_flight, service, 5)
 
-    assert service.peak_in_flight == 5
+        assert len(await call) == 400
+        assert service.peak_in_flight == 5
 
 
 def test_progress_of_llamaindex_is_accepted(service, capsys):

@@ -86,6 +86,20 @@ def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
     assert arrays or all(type(row) is list for row in read.dense)
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 3, "total_tokens": 4}, 4),
+        ({"prompt_tokens": 3}, 3),
+        ({"prompt_tokens": 3, "total_tokens": None}, 3),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_a_server_need_not_count_tokens(usage, tokens):
+    assert parse_answer(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
+
+
 def test_packed_numbers_become_arrays_without_a_float_for_each():
     read = parse_answer(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
 

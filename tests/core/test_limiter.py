@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from qwen_embed.account import Account, Outcome
+from qwen_embed.assembly import build_limiter
 from qwen_embed.limiter import AccountLimiter, Gate
 from qwen_embed.rate import CAUTION
-from qwen_embed.session import build_limiter
 from qwen_embed.settings import EmbeddingSettings
 
 SERVED = Outcome("served", tokens=10)

@@ -22,6 +22,7 @@ CLASSES = pytest.mark.parametrize("make", [QwenEmbeddings, QwenEmbedding])
         {"additional_kwargs": {}},
         {"http_client": None},
         {"reuse_client": True},
+        {"request_timeout": None},
     ],
 )
 def test_an_option_that_asks_for_what_is_done_anyway_is_accepted(make, option):

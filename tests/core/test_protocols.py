@@ -272,6 +272,15 @@ def test_a_changed_copy_finds_anew_what_follows_from_the_change():
     assert (back.protocol, back.query_template) == ("native", None)
 
 
+def test_a_changed_protocol_asks_the_same_service_by_its_own_root():
+    made = settings(api_key="sk-1", region="intl")
+
+    with pytest.warns(RolesLostWarning):
+        changed = made.model_copy(update={"protocol": "openai"})
+
+    assert changed.base_url == COMPATIBLE.replace("dashscope.", "dashscope-intl.")
+
+
 @pytest.mark.parametrize(
     "change",
     [

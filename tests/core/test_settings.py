@@ -41,8 +41,13 @@ def test_the_key_may_come_under_the_name_of_another_class(name):
 
 
 def test_an_option_given_under_two_names_is_refused():
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="dimension and dimensions are one option"):
         settings(dimension=512, dimensions=256)
+
+
+def test_a_cache_that_is_none_is_refused_with_what_can_be():
+    with pytest.raises(ValidationError, match="a folder or a VectorCache"):
+        settings(cache=5)
 
 
 def test_an_option_that_does_not_exist_is_refused():

