@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from corpus import read
-from pictures import BLUE, GREY, ORANGE, RED, picture, save
+from plotting import BLUE, GREY, ORANGE, RED, picture, save
 from service import origin, service_options
 
 from qwen_embed import QwenEmbedder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from corpus import read_passages
-from pictures import BLUE, ORANGE, legend, picture, save
+from plotting import BLUE, ORANGE, legend, picture, save
 from ranking import places
 from service import origin, service_options
 

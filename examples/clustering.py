@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from corpus import read
 from numpy.typing import NDArray
-from pictures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, label, picture, save
+from plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, label, picture, save
 from service import origin, service_options
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA

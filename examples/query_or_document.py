@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from corpus import read
-from pictures import BLUE, GREEN, RED, legend, picture, save
+from plotting import BLUE, GREEN, RED, legend, picture, save
 from ranking import places
 from service import origin, service_options
 

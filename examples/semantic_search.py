@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from corpus import COLUMNS, read, shorten
-from pictures import picture, save
+from plotting import picture, save
 from ranking import places
 from service import origin, service_options
 

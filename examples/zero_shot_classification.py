@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from corpus import read
-from pictures import picture, save
+from plotting import picture, save
 from service import origin, service_options
 from sklearn.metrics import confusion_matrix
 
