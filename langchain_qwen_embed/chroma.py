@@ -21,11 +21,11 @@ class ChromaSparse(SparseEmbeddingFunction):  # type: ignore[misc]  # comes with
         self._sparse = sparse
 
     def __call__(self, input: list[str]) -> list[SparseVector]:  # noqa: A002 -- chromadb's name
-        """Embed texts that are to be found."""
+        """Embed texts that are to be found: one `SparseVector` a text."""
         return [_vector(each) for each in self._sparse.embed_documents(input)]
 
     def embed_query(self, input: list[str]) -> list[SparseVector]:  # noqa: A002
-        """Embed texts that find documents."""
+        """Embed texts that find documents: one `SparseVector` a text."""
         return [_vector(self._sparse.embed_query(text)) for text in input]
 
     @staticmethod

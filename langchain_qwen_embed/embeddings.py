@@ -15,6 +15,9 @@ class QwenEmbeddings(LangChainFields, Embeddings):
     given at once: it is cut into requests that run side by side, duplicates are sent once, and a
     request that fails is repeated alone.
 
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
+
     Example:
         >>> from qwen_embed.emulator import Emulator
         >>> with Emulator() as service:
@@ -32,12 +35,14 @@ class QwenEmbeddings(LangChainFields, Embeddings):
             texts: Any number of texts.
 
         Returns:
-            One row of Python floats a text, in the order of `texts`.
+            One row of `dimension` Python floats a text, in the order of `texts`.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some texts failed; the rows of the others are in it.
-            RequestError: If the call failed as a whole, such as for a bad key.
+            PartialFailureError: If some of several texts failed; the rows of the others are in its
+                `result`, with `None` for those of failed texts.
+            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            ClosedError: After `close()`.
         """
         return self._rows(texts, "document")
 
@@ -49,7 +54,12 @@ class QwenEmbeddings(LangChainFields, Embeddings):
         """Embed one text that finds documents, with `instruct` where one is set.
 
         Returns:
-            One row of Python floats.
+            One row of `dimension` Python floats.
+
+        Raises:
+            InputError: If the text cannot be embedded. Nothing was sent.
+            RequestError: If it failed.
+            ClosedError: After `close()`.
         """
         return self._rows([text], "query")[0]
 
@@ -68,7 +78,7 @@ class QwenEmbeddings(LangChainFields, Embeddings):
         alone.
 
         Raises:
-            InputError: If the model makes no sparse vectors.
+            pydantic.ValidationError: If the model or the protocol has no sparse vectors.
 
         Example:
             >>> from qwen_embed.emulator import Emulator
@@ -84,9 +94,27 @@ class QwenEmbeddings(LangChainFields, Embeddings):
         return QwenSparseEmbeddings.paired_with(self)
 
     def embed_both(self, texts: list[str]) -> tuple[list[list[float]], list[dict[int, float]]]:
-        """Embed texts that are to be found: dense rows, and sparse rows as dicts.
+        """Embed texts that are to be found, into vectors of both kinds from the same requests.
 
         For stores that take vectors made beforehand, such as `Milvus.add_embeddings`.
+
+        Returns:
+            Dense rows of `dimension` Python floats, and sparse rows as dicts from index to value,
+            one of each a text, in the order of `texts`.
+
+        Raises:
+            InputError: If a text cannot be embedded, or the model makes no sparse vectors. Nothing
+                was sent.
+            QwenEmbedError: Else as from `embed_documents`.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenEmbeddings(**options) as embeddings:
+            ...         dense, sparse = embeddings.embed_both(["The wind rises."])
+            >>> len(dense[0]), len(sparse[0])
+            (1024, 4)
         """
         dense, sparse = self._both(texts, "document")
         return dense, sparse.rows()
@@ -99,7 +127,18 @@ class QwenEmbeddings(LangChainFields, Embeddings):
         return dense, sparse.rows()
 
     def embed_query_both(self, text: str) -> tuple[list[float], dict[int, float]]:
-        """Embed one text that finds documents: a dense row, and a sparse row as a dict."""
+        """Embed one text that finds documents, into vectors of both kinds from one request.
+
+        Returns:
+            A dense row of `dimension` Python floats, and a sparse row as a dict from index to
+            value.
+
+        Raises:
+            InputError: If the text cannot be embedded, or the model makes no sparse vectors.
+                Nothing was sent.
+            RequestError: If it failed.
+            ClosedError: After `close()`.
+        """
         dense, sparse = self._both([text], "query")
         return dense[0], sparse.rows()[0]
 

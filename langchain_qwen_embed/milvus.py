@@ -17,19 +17,19 @@ class MilvusSparse(BaseSparseEmbedding):  # type: ignore[misc]  # the base comes
         self._sparse = sparse
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """Embed texts that are to be found."""
+        """Embed texts that are to be found: dicts from index to value, one a text."""
         return [_row(vector) for vector in self._sparse.embed_documents(texts)]
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """Embed texts that are to be found."""
+        """Embed texts that are to be found: dicts from index to value, one a text."""
         return [_row(vector) for vector in await self._sparse.aembed_documents(texts)]
 
     def embed_query(self, query: str) -> dict[int, float]:
-        """Embed one text that finds documents."""
+        """Embed one text that finds documents: a dict from index to value."""
         return _row(self._sparse.embed_query(query))
 
     async def aembed_query(self, query: str) -> dict[int, float]:
-        """Embed one text that finds documents."""
+        """Embed one text that finds documents: a dict from index to value."""
         return _row(await self._sparse.aembed_query(query))
 
 

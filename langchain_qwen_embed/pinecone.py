@@ -20,19 +20,19 @@ class PineconeSparse:
     sparse: QwenSparseEmbeddings
 
     def embed_documents(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Embed texts that are to be found."""
+        """Embed texts that are to be found: dicts of `indices` and `values`, one a text."""
         return [_row(vector) for vector in self.sparse.embed_documents(texts)]
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Embed texts that are to be found."""
+        """Embed texts that are to be found: dicts of `indices` and `values`, one a text."""
         return [_row(vector) for vector in await self.sparse.aembed_documents(texts)]
 
     def embed_query(self, text: str) -> dict[str, Any]:
-        """Embed one text that finds documents."""
+        """Embed one text that finds documents: a dict of `indices` and `values`."""
         return _row(self.sparse.embed_query(text))
 
     async def aembed_query(self, text: str) -> dict[str, Any]:
-        """Embed one text that finds documents."""
+        """Embed one text that finds documents: a dict of `indices` and `values`."""
         return _row(await self.sparse.aembed_query(text))
 
 

@@ -33,7 +33,11 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
     """Qwen sparse vectors for LangChain; `QwenEmbeddings.sparse()` makes one that shares requests.
 
     As it is, it serves langchain-qdrant's `sparse_embedding`; `for_milvus()`, `for_chroma()` and
-    `for_pinecone()` give what other stores take.
+    `for_pinecone()` give what other stores take. Options of dense vectors (`dimension`,
+    `normalize`) and the `openai` protocol are refused.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -48,12 +52,22 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
     """
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Embed texts that are to be found: one vector a text, in the order of `texts`.
+        """Embed texts that are to be found.
+
+        Args:
+            texts: Any number of texts.
+
+        Returns:
+            One vector a text, in the order of `texts`, of langchain-qdrant's own class where that
+            is imported: `indices`, a list of unique and ascending int, and `values`, a list of
+            Python floats.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some texts failed; the rows of the others are in it.
-            RequestError: If the call failed as a whole, such as for a bad key.
+            PartialFailureError: If some of several texts failed; the rows of the others are in its
+                `result`, a `SparseVectors` with no entries for those of failed texts.
+            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            ClosedError: After `close()`.
         """
         return _vectors(self._sparse(texts, "document"))
 
@@ -62,7 +76,16 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
         return _vectors(await self._asparse(texts, "document"))
 
     def embed_query(self, text: str) -> SparseVector:
-        """Embed one text that finds documents, with `instruct` where one is set."""
+        """Embed one text that finds documents, with `instruct` where one is set.
+
+        Returns:
+            One vector, as `embed_documents` makes them.
+
+        Raises:
+            InputError: If the text cannot be embedded. Nothing was sent.
+            RequestError: If it failed.
+            ClosedError: After `close()`.
+        """
         return _vectors(self._sparse([text], "query"))[0]
 
     async def aembed_query(self, text: str) -> SparseVector:
@@ -71,6 +94,9 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
 
     def for_milvus(self) -> MilvusSparse:
         """Return this object as langchain-milvus takes it.
+
+        Returns:
+            A `BaseSparseEmbedding` of that package, whose rows are dicts from index to value.
 
         Raises:
             ImportError: If langchain-milvus is not installed.
@@ -81,7 +107,11 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
         return MilvusSparse(self)
 
     def for_chroma(self) -> ChromaSparse:
-        """Return this object as chromadb takes it: a `SparseEmbeddingFunction`.
+        """Return this object as chromadb takes it.
+
+        Returns:
+            A `SparseEmbeddingFunction` of that package. A collection saves its options, but never
+            the key.
 
         Raises:
             ImportError: If chromadb is not installed.
@@ -91,7 +121,16 @@ class QwenSparseEmbeddings(LangChainFields, SparseBase):
         return ChromaSparse(self)
 
     def for_pinecone(self) -> PineconeSparse:
-        """Return an object of the same methods whose vectors are Pinecone's dicts."""
+        """Return an object of the same methods whose vectors are Pinecone's dicts.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenSparseEmbeddings(**options) as sparse:
+            ...         sorted(sparse.for_pinecone().embed_query("wind"))
+            ['indices', 'values']
+        """
         return PineconeSparse(self)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import field_validator
+from llama_index.core.callbacks import CallbackManager
+from pydantic import Field, field_validator
 
 from llamaindex_qwen_embed.fields import LlamaIndexFields
 from llamaindex_qwen_embed.hand_overs import aembed_slice, embed_slice, hand_overs
@@ -18,6 +19,13 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
 
     Texts go out as documents, queries as queries with `instruct`. LlamaIndex hands over
     `embed_batch_size` texts at a time; they are cut into requests here, which run side by side.
+
+    `get_query_embedding`, `get_text_embedding` and their async twins return one row of `dimension`
+    Python floats. They raise `InputError` for a text that cannot be embedded, before anything is
+    sent, a `RequestError` if it failed, and `ClosedError` after `close()`.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -33,6 +41,15 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
         >>> len(row), type(row[0])
         (512, <class 'float'>)
     """
+
+    callback_manager: CallbackManager = Field(
+        default_factory=lambda: CallbackManager([]), exclude=True
+    )
+    """LlamaIndex's handlers of callbacks, which hear of every hand-over; none where not given."""
+
+    embeddings_cache: Any = None
+    """LlamaIndex's cache, which is refused: it would give a query the vector of the equal document.
+    `cache` takes its place."""
 
     @classmethod
     def class_name(cls) -> str:
@@ -63,12 +80,14 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
             **kwargs: Passed on to LlamaIndex.
 
         Returns:
-            One row of Python floats a text, in the order of `texts`.
+            One row of `dimension` Python floats a text, in the order of `texts`.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some texts failed; the rows of the others are in it.
-            RequestError: If the call failed as a whole, such as for a bad key.
+            PartialFailureError: If some of several texts failed; the rows of the others are in its
+                `result`, with `None` for those of failed texts.
+            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            ClosedError: After `close()`.
         """
         self._session.check(texts)
         with hand_overs(heard=somebody_listens(self), until=self._session.deadline()) as gathered:
@@ -113,6 +132,17 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
         alone, and so are those in worker processes.
 
         Raises:
-            InputError: If the model makes no sparse vectors.
+            pydantic.ValidationError: If the model or the protocol has no sparse vectors.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     dense = QwenEmbedding(api_key=service.api_key, base_url=service.native_url)
+            ...     sparse = dense.sparse()
+            ...     rows = dense.get_text_embedding_batch(["The wind rises."])
+            ...     indices, values = sparse.encode_documents(["The wind rises."])
+            ...     dense.close()
+            ...     len(service.requests)
+            1
         """
         return QwenSparseEmbedding.paired_with(self, node_text)

@@ -25,6 +25,24 @@ class EmbeddingUsageEvent(BaseEvent):
         cost: The estimated price of the tokens, or `None` where it is not known.
         currency: The currency of `cost`, or `None`.
         price_as_of: The year and month of the list price, or `None`.
+
+    Example:
+        >>> from llama_index.core.instrumentation import get_dispatcher
+        >>> from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+        >>> from llamaindex_qwen_embed import QwenEmbedding
+        >>> from qwen_embed.emulator import Emulator
+        >>> class PrintUsage(BaseEventHandler):
+        ...     def handle(self, event, **kwargs):
+        ...         if isinstance(event, EmbeddingUsageEvent):
+        ...             print(event.texts, "text in", event.requests, "request")
+        >>> handlers = get_dispatcher().event_handlers
+        >>> handlers.append(PrintUsage())
+        >>> with Emulator() as service:
+        ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+        ...     with QwenEmbedding(**options) as embedding:
+        ...         row = embedding.get_query_embedding("Who stole the tarts?")
+        1 text in 1 request
+        >>> del handlers[-1]
     """
 
     model_name: str

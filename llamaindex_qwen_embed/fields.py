@@ -43,8 +43,9 @@ class LlamaIndexFields(EmbedderBase):
     """The option `model` under LlamaIndex's name."""
 
     embed_batch_size: int = Field(default=1920, gt=0, le=2048, exclude=True)
-    """Texts that LlamaIndex hands over at a time, in sync code one hand-over after the other. Not
-    the size of a request, which is `batch_size`: this is six times 32 requests of 10 texts."""
+    """Texts that LlamaIndex hands over at a time, 2,048 at most, in sync code one hand-over after
+    the other. Not the size of a request, which is `batch_size`: this is six times 32 requests of 10
+    texts."""
 
     num_workers: int | None = Field(default=None, exclude=True)
     """How many hand-overs LlamaIndex runs side by side in async code; requests are bounded by

@@ -17,17 +17,17 @@ class MilvusSparse(BaseSparseEmbeddingFunction):  # type: ignore[misc]  # the ba
         self._sparse = sparse
 
     def encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
-        """Embed the texts of nodes."""
+        """Embed the texts of nodes: dicts from index to value, one a text."""
         return self._sparse.node_rows(documents)
 
     async def async_encode_documents(self, documents: list[str]) -> list[dict[int, float]]:
-        """Embed the texts of nodes."""
+        """Embed the texts of nodes: dicts from index to value, one a text."""
         return await self._sparse.anode_rows(documents)
 
     def encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
-        """Embed texts that find documents."""
+        """Embed texts that find documents: dicts from index to value, one a text."""
         return [self._sparse.get_query_embedding(query) for query in queries]
 
     async def async_encode_queries(self, queries: list[str]) -> list[dict[int, float]]:
-        """Embed texts that find documents."""
+        """Embed texts that find documents: dicts from index to value, one a text."""
         return [await self._sparse.aget_query_embedding(query) for query in queries]

@@ -22,6 +22,13 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
 
     As it is, it serves Pinecone's store. `encode_documents` and `encode_queries` are what Qdrant's
     takes as `sparse_doc_fn` and `sparse_query_fn`, and `for_milvus()` gives what Milvus's takes.
+    Options of dense vectors (`dimension`, `normalize`) and the `openai` protocol are refused.
+
+    `get_query_embedding`, `get_text_embedding`, `get_text_embedding_batch` and their async twins
+    return rows as dicts from index to value. They raise what `encode_documents` raises.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -41,19 +48,53 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
         return "QwenSparseEmbedding"
 
     def encode_documents(self, texts: list[str]) -> Encoded:
-        """Embed texts that are to be found: indices and values of each."""
+        """Embed texts that are to be found.
+
+        Args:
+            texts: Any number of texts.
+
+        Returns:
+            Two lists of one list a text, in the order of `texts`: its indices, unique and ascending
+            int, and its values, Python floats.
+
+        Raises:
+            InputError: If a text cannot be embedded. Nothing was sent.
+            PartialFailureError: If some of several texts failed; the rows of the others are in its
+                `result`, a `SparseVectors` with no entries for those of failed texts.
+            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            ClosedError: After `close()`.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenSparseEmbedding(**options) as sparse:
+            ...         indices, values = sparse.encode_documents(["wind", "The wind rises."])
+            >>> [len(row) for row in values]
+            [1, 4]
+        """
         return _encoded(self._sparse(texts, "document"))
 
     async def aencode_documents(self, texts: list[str]) -> Encoded:
-        """Embed texts that are to be found: indices and values of each."""
+        """Embed texts that are to be found; see `encode_documents`."""
         return _encoded(await self._asparse(texts, "document"))
 
     def encode_queries(self, texts: list[str]) -> Encoded:
-        """Embed texts that find documents: indices and values of each."""
+        """Embed texts that find documents, with `instruct` where one is set.
+
+        Args:
+            texts: Any number of texts.
+
+        Returns:
+            Indices and values, as from `encode_documents`.
+
+        Raises:
+            QwenEmbedError: As from `encode_documents`.
+        """
         return _encoded(self._sparse(texts, "query"))
 
     async def aencode_queries(self, texts: list[str]) -> Encoded:
-        """Embed texts that find documents: indices and values of each."""
+        """Embed texts that find documents; see `encode_queries`."""
         return _encoded(await self._asparse(texts, "query"))
 
     def for_milvus(self) -> MilvusSparse:
@@ -64,6 +105,10 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
         answers with the sparse vector of the same text as the dense one, which came in the same
         request. Nodes of one bare text that differ in metadata cannot be told apart: each gets the
         sparse vector of the bare text, at a request of its own.
+
+        Returns:
+            A `BaseSparseEmbeddingFunction` of that package, whose rows are dicts from index to
+            value.
 
         Raises:
             ImportError: If llama-index-vector-stores-milvus is not installed.
@@ -78,6 +123,12 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
 
         Args:
             texts: The nodes' bare texts.
+
+        Returns:
+            One row a text, a dict from index to value, in the order of `texts`.
+
+        Raises:
+            QwenEmbedError: As from `encode_documents`.
         """
         session = self._session
         return self._whole(session.embed(texts, "document", session.SPARSE_OF_NODES)).rows()

@@ -26,18 +26,32 @@ class VectorCache:
     rounded to the nearest float32 where they are not float32 already.
 
     Args:
-        folder: The folder; it is made with the first call.
+        folder: The folder, also as str; it is made with the first call.
         max_bytes: About the most that its file takes on the disk, 1 MiB or more; the vectors that
             were used least recently go first. 4 GiB hold about 900,000 dense vectors of 1,024
             dimensions. Let it hold a whole corpus: of a larger one, embedded again from its start,
             the vectors that are needed next are always those that have just gone.
 
+    Attributes:
+        folder: The folder, as an absolute `Path`.
+        max_bytes: As given, in bytes.
+
     Raises:
         ValueError: If `max_bytes` is too small.
 
     Example:
-        >>> VectorCache("vectors", max_bytes=10 * 1024**3).folder.name
-        'vectors'
+        >>> from tempfile import TemporaryDirectory
+        >>> from qwen_embed import QwenEmbedder
+        >>> from qwen_embed.emulator import Emulator
+        >>> with Emulator() as service, TemporaryDirectory() as folder:
+        ...     cache = VectorCache(folder, max_bytes=10 * 1024**3)
+        ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+        ...     for _ in range(2):
+        ...         with QwenEmbedder(cache=cache, **options) as embedder:
+        ...             usage = embedder.embed_documents(["The wind rises."]).usage
+        ...             print(usage.requests, "sent,", usage.cached, "cached")
+        1 sent, 0 cached
+        0 sent, 1 cached
     """
 
     folder: Path

@@ -129,13 +129,19 @@ class EmbedderBase(EmbeddingSettings):
 
     @property
     def usage(self) -> Usage:
-        """What all calls of this object have used so far."""
+        """What all calls of this object have used so far: a `Usage`, one that does not change."""
         session = self._opening.session
         return self._priced(session.usage if session else Usage())
 
     @property
     def limits(self) -> Limits:
-        """What the account is taken to allow at the moment; objects of one account share it."""
+        """What the account is taken to allow at the moment: `Limits`, by the minute.
+
+        Objects of one process with the same key, host and model share what was found.
+
+        Raises:
+            ClosedError: After `close()`.
+        """
         return self._session.limits
 
     def _priced(self, usage: Usage) -> Usage:
@@ -149,11 +155,24 @@ class EmbedderBase(EmbeddingSettings):
             document: The document.
 
         Returns:
-            The tokens that both have, those that add most to the lexical score first. It takes one
-            request for each side.
+            A `SharedToken` for each token that both have, those that add most to the lexical score
+            first. It takes one request for each side.
 
         Raises:
-            InputError: If the model makes no sparse vectors, or a text cannot be embedded.
+            InputError: If the model makes no sparse vectors, or a text cannot be embedded. Nothing
+                was sent.
+            RequestError: If a request failed for good.
+            ClosedError: After `close()`.
+
+        Example:
+            >>> from qwen_embed import QwenEmbedder
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenEmbedder(**options) as embedder:
+            ...         shared = embedder.explain_match("rising wind", "The wind rises.")
+            >>> [each.token for each in shared]
+            ['wind']
         """
         check_sparse(self)
         session = self._session
@@ -172,13 +191,17 @@ class EmbedderBase(EmbeddingSettings):
         return shared_tokens(query_row, document_row)
 
     def close(self) -> None:
-        """Close the connections. The object cannot be used afterwards."""
+        """Close the connections, which the end of a `with` block does too.
+
+        Calls that follow raise `ClosedError`, also those of the other object of a pair. `usage`
+        stays. To close again does nothing.
+        """
         self._opening.closed = True
         if self._opening.session is not None:
             self._opening.session.close()
 
     async def aclose(self) -> None:
-        """Close the connections, from async code. The object cannot be used afterwards."""
+        """Close the connections, from async code; see `close`. So does an `async with` block."""
         self._opening.closed = True
         if self._opening.session is not None:
             await self._opening.session.aclose()
@@ -225,6 +248,9 @@ class SparseBase(EmbedderBase):
         Args:
             dense: The dense object.
             node_text: Returns the text of the node that a document stands for, or `None`.
+
+        Raises:
+            pydantic.ValidationError: If the model or the protocol has no sparse vectors.
         """
         shared = cls.model_fields.keys() & type(dense).model_fields.keys()
         options = shared - {"dimension", "normalize", "model_name", "dimension_by"}
@@ -255,6 +281,9 @@ class QwenEmbedder(EmbedderBase):
 
     Queries go out as queries and documents as documents. Lists of any length are cut into requests,
     duplicates are sent once, requests run side by side, and a request that fails is repeated alone.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -289,13 +318,23 @@ class QwenEmbedder(EmbedderBase):
             texts: Any number of str; a list, or anything ordered.
 
         Returns:
-            One row a text, in the order of `texts`.
+            An `EmbeddingResult` of one row a text, in the order of `texts`: `dense`, a float32
+            array of shape `(len(texts), dimension)`; `sparse`; or both, as `output` says.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some texts failed; the rows of the others are in its `result`,
-                an `EmbeddingResult` too.
-            RequestError: If the call failed as a whole, such as for a bad key.
+            PartialFailureError: If some of several texts failed; the rows of the others are in its
+                `result`, an `EmbeddingResult` too.
+            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            ClosedError: After `close()`.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenEmbedder(**options) as embedder:
+            ...         embedder.embed_documents(["The wind rises.", "风起了。"]).dense.shape
+            (2, 1024)
         """
         return self._with_usage(self._session.embed(texts, "document", self._form))
 
@@ -304,19 +343,38 @@ class QwenEmbedder(EmbedderBase):
         return self._with_usage(await self._session.aembed(texts, "document", self._form))
 
     def embed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that find documents, with `instruct`; else as `embed_documents`."""
+        """Embed texts that find documents, with `instruct` where it is set.
+
+        Args:
+            texts: Any number of str; a list, or anything ordered.
+
+        Returns:
+            An `EmbeddingResult` of one row a text, in the order of `texts`.
+
+        Raises:
+            QwenEmbedError: As from `embed_documents`.
+        """
         return self._with_usage(self._session.embed(texts, "query", self._form))
 
     async def aembed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that find documents, with `instruct`; else as `embed_documents`."""
+        """Embed texts that find documents; see `embed_queries`."""
         return self._with_usage(await self._session.aembed(texts, "query", self._form))
 
     def embed_query(self, text: str) -> EmbeddingResult:
-        """Embed one text that finds documents: a result of one row, shape `(1, dimension)`."""
+        """Embed one text that finds documents, with `instruct` where it is set.
+
+        Returns:
+            An `EmbeddingResult` of one row; its `dense` has the shape `(1, dimension)`.
+
+        Raises:
+            InputError: If the text cannot be embedded. Nothing was sent.
+            RequestError: If it failed.
+            ClosedError: After `close()`.
+        """
         return self.embed_queries([text])
 
     async def aembed_query(self, text: str) -> EmbeddingResult:
-        """Embed one text that finds documents: a result of one row, shape `(1, dimension)`."""
+        """Embed one text that finds documents; see `embed_query`."""
         return await self.aembed_queries([text])
 
     def embed_stream(self, texts: Iterable[str]) -> Iterator[StreamedRow]:
@@ -356,6 +414,9 @@ class QwenEmbedder(EmbedderBase):
 
         Args:
             texts: Any number of str, such as an async generator's.
+
+        Yields:
+            One row a text, in the order of `texts`.
         """
         return self._session.stream(self._form, _rows_of).arun(texts)
 

@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SharedToken:
-    """A token that a query and a document share.
+    """A token that a query and a document share, as `explain_match` returns it.
 
     Attributes:
         token: The service's token.
         index: Its index in the sparse vectors.
         query_value: Its value in the query's vector.
         document_value: Its value in the document's vector.
+
+    Example:
+        >>> SharedToken("wind", 7149, query_value=0.5, document_value=0.8).score
+        0.4
     """
 
     token: str
@@ -27,7 +31,7 @@ class SharedToken:
 
     @property
     def score(self) -> float:
-        """What the token adds to the dot product of the two vectors."""
+        """What the token adds to the dot product of the two vectors: the product of its values."""
         return self.query_value * self.document_value
 
 

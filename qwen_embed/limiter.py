@@ -25,12 +25,19 @@ _TICK = 0.001
 
 @dataclass(frozen=True)
 class Limits:
-    """What an account is taken to allow at the moment.
+    """What an account is taken to allow at the moment, as `embedder.limits` returns it.
 
     Attributes:
         requests_per_minute: The pace of requests; `None` while no quota of them is known.
         tokens_per_minute: The pace of tokens, likewise.
         concurrency: The most requests in flight.
+
+    Example:
+        >>> from qwen_embed import QwenEmbedder
+        >>> with QwenEmbedder(api_key="sk-...", requests_per_minute=1000) as embedder:
+        ...     limits = embedder.limits
+        >>> round(limits.requests_per_minute), limits.tokens_per_minute
+        (995, None)
     """
 
     requests_per_minute: float | None

@@ -57,6 +57,16 @@ class EmbeddingResult:
         dense: float32 array of shape `(n, dimension)`, or `None` where none was asked for.
         sparse: The sparse rows, or `None` where none were asked for.
         usage: What the call used.
+
+    Example:
+        >>> from qwen_embed import QwenEmbedder
+        >>> from qwen_embed.emulator import Emulator
+        >>> with Emulator() as service:
+        ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+        ...     with QwenEmbedder(dimension=256, output="dense&sparse", **options) as embedder:
+        ...         result = embedder.embed_documents(["The wind rises.", "Cats like milk."])
+        >>> result.dense.shape, len(result.sparse), result.usage.requests
+        ((2, 256), 2, 1)
     """
 
     dense: NDArray[np.float32] | None

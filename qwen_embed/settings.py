@@ -36,6 +36,7 @@ from qwen_embed.cautions import warn_of_lost_roles, warn_of_plain_http
 from qwen_embed.endpoints import Endpoint, ProtocolName
 from qwen_embed.migration import without_foreign
 from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
+from qwen_embed.option_docs import OptionDocs
 from qwen_embed.sdk_clients import SdkClient, recognise
 from qwen_embed.tokens import can_count
 
@@ -70,7 +71,7 @@ def _names_of(option: str) -> AliasChoices:
     return AliasChoices(option, *(alias for alias, name in ALIASES.items() if name == option))
 
 
-class EmbeddingSettings(BaseModel):
+class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     """The options of every embedding object of this package.
 
     Options are fixed once the object is made; `model_copy(update={...})` makes another one.
@@ -91,8 +92,8 @@ class EmbeddingSettings(BaseModel):
     """Any model the service knows, today or tomorrow."""
 
     dimension: int | None = Field(default=None, gt=0, validation_alias=_names_of("dimension"))
-    """Length of a dense vector; the model's own where not given. Checked against the table only
-    for models in the table."""
+    """Length of a dense vector, in numbers; the model's own where not given. Checked against the
+    table only for models in the table."""
 
     instruct: str | None = None
     """What the search is for, in English, such as "Given a question, retrieve passages that answer
@@ -164,14 +165,15 @@ class EmbeddingSettings(BaseModel):
     """Most tokens in one request, by an estimate that errs upwards; no limit where not given."""
 
     max_concurrency: int = Field(default=32, gt=0, le=1024, exclude=True)
-    """Most requests in flight; fewer where the account's quotas leave no use for more."""
+    """Most requests in flight, 1,024 at most; fewer where the account's quotas leave no use for
+    more."""
 
     requests_per_minute: float | None = Field(default=None, gt=0, exclude=True)
-    """The account's quota of requests for the model, where you know it: requests are spread evenly
-    below it. Where not given it is found while running."""
+    """The account's quota for the model, in requests a minute, where you know it: requests are
+    spread evenly below it. Where not given it is found while running."""
 
     tokens_per_minute: float | None = Field(default=None, gt=0, exclude=True)
-    """The account's quota of tokens for the model, likewise."""
+    """The account's quota for the model, in tokens a minute, likewise."""
 
     timeout: float = Field(default=60.0, gt=0, exclude=True, validation_alias=_names_of("timeout"))
     """Seconds for one request, from its sending to its last byte."""
@@ -201,6 +203,7 @@ class EmbeddingSettings(BaseModel):
     if not TYPE_CHECKING:  # type checkers go by the fields
 
         def __init__(self, **options: Any) -> None:
+            """Take options by their names; the docstring of the class lists them."""
             _hide_key(options)
             try:
                 super().__init__(**options)
@@ -336,7 +339,7 @@ class EmbeddingSettings(BaseModel):
 
     @property
     def query_frame(self) -> tuple[str, str] | None:
-        """What stands before and after a query in its template; `None` where there is none."""
+        """What stands before and after a query in its template, two str; `None` without one."""
         if self.query_template is None:
             return None
         before, after = self.query_template.split("{query}")
@@ -345,7 +348,11 @@ class EmbeddingSettings(BaseModel):
 
     @property
     def resolved(self) -> tuple[str, SecretStr]:
-        """The root and the key that are used; the key is empty where there is none."""
+        """The root and the key that are used; the key is empty where there is none.
+
+        Raises:
+            TypeError: If the object was made without checking its options.
+        """
         if self.base_url is None:
             raise TypeError("Options are resolved when the object is made.")
         key = self.api_key
@@ -355,7 +362,7 @@ class EmbeddingSettings(BaseModel):
 
     @property
     def vector_options(self) -> dict[str, Any]:
-        """The options that change a vector, by name."""
+        """The options that change a vector, by name: a new dict with their values."""
         return {
             name: self.__dict__[name]
             for name, field in EmbeddingSettings.model_fields.items()
@@ -397,6 +404,17 @@ class EmbeddingSettings(BaseModel):
         Args:
             update: Options to change, by name or alias.
             deep: Accepted as pydantic has it; options hold nothing that two objects could share.
+
+        Returns:
+            An object of the same class, with connections and usage of its own.
+
+        Raises:
+            pydantic.ValidationError: If an option cannot be used.
+
+        Example:
+            >>> settings = EmbeddingSettings(api_key="sk-...", dimension=512)
+            >>> settings.model_copy(update={"dimension": 256}).dimension
+            256
         """
         changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
         _hide_key(changes)

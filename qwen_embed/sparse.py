@@ -22,9 +22,14 @@ class SparseRow:
     """One text's sparse vector.
 
     Attributes:
-        indices: Unique and ascending.
+        indices: Unique and ascending, from 0 to 2**32 - 2.
         values: Finite and not negative, one for each index, rounded to float32.
         tokens: The service's token for each index, or empty where they were not kept.
+
+    Example:
+        >>> row = SparseRow(indices=(2, 7), values=(1.0, 0.5), tokens=("the", "wind"))
+        >>> dict(zip(row.tokens, row.values))
+        {'the': 1.0, 'wind': 0.5}
     """
 
     indices: tuple[int, ...]
@@ -40,7 +45,7 @@ class SparseRow:
 
     @classmethod
     def unpack(cls, packed: bytes) -> SparseRow:
-        """Return the row that `pack` packed, without its tokens."""
+        """Return the row that `pack` packed, with its values as float32 and without its tokens."""
         half = len(packed) // 2
         return cls(
             indices=tuple(np.frombuffer(packed[:half], dtype=np.uint32).tolist()),
@@ -90,7 +95,7 @@ class SparseVectors:
 
     @classmethod
     def of(cls, rows: Sequence[SparseRow]) -> SparseVectors:
-        """Return rows put together."""
+        """Return rows put together, in their order; a row without tokens gets empty ones."""
         indptr = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row.indices) for row in rows], out=indptr[1:])
         return cls(
@@ -107,7 +112,7 @@ class SparseVectors:
         return len(self.indptr) - 1
 
     def __iter__(self) -> Iterator[SparseRow]:
-        """Yield each row."""
+        """Yield each row, as a `SparseRow`."""
         indices, values = self.indices.tolist(), self.values.tolist()
         for start, stop in pairwise(self.indptr.tolist()):
             yield SparseRow(
@@ -119,11 +124,14 @@ class SparseVectors:
         return [dict(zip(row.indices, row.values, strict=True)) for row in self]
 
     def to_scipy(self, width: int | None = None) -> csr_array[Any]:
-        """Return a `scipy.sparse.csr_array` of shape `(n, width)`; needs scipy.
+        """Return a `scipy.sparse.csr_array` of shape `(n, width)`, float32; needs scipy.
 
         Args:
             width: The number of columns; by default one more than the largest index. Give the same
                 one to arrays that are to be multiplied.
+
+        Raises:
+            ImportError: If scipy is not installed.
         """
         from scipy.sparse import csr_array  # noqa: PLC0415 -- not needed for anything else
 

@@ -15,6 +15,10 @@ class Price:
         amount: Per million tokens.
         currency: `"CNY"` or `"USD"`.
         as_of: The year and month in which the price was read, such as `"2026-11"`.
+
+    Example:
+        >>> print(Price(0.07, "USD", as_of="2026-11"))
+        0.07 USD per million tokens, as of 2026-11
     """
 
     amount: float
@@ -39,7 +43,7 @@ def list_price(model: Model, region: str | None) -> Price | None:
 
 @dataclass
 class Usage:
-    """What was used.
+    """What one call used, or all calls of an object. As str it is a line for a log.
 
     Attributes:
         texts: Texts that the service embedded, duplicates included. A half that waited for the
@@ -50,6 +54,11 @@ class Usage:
         cached: Texts that were answered from the cache, duplicates included. They count in nothing
             else.
         price: The list price that `cost` is reckoned with, or `None` where it is not known.
+
+    Example:
+        >>> usage = Usage(texts=20, requests=2, tokens=70, price=Price(0.5, "CNY", "2026-11"))
+        >>> print(usage)
+        20 texts in 2 requests (0 repeated), 70 tokens, about 0.000035 CNY (as of 2026-11)
     """
 
     texts: int = 0
@@ -61,11 +70,11 @@ class Usage:
 
     @property
     def cost(self) -> float | None:
-        """The estimated price of `tokens`, in `price.currency`, or `None` where it is not known."""
+        """The estimated price of `tokens`, in `price.currency`; `None` where it is not known."""
         return None if self.price is None else self.tokens * self.price.amount / 1_000_000
 
     def add(self, other: Usage) -> None:
-        """Add what another call used."""
+        """Add what another call used to this object, all but its price."""
         self.texts += other.texts
         self.requests += other.requests
         self.retries += other.retries

@@ -92,9 +92,3 @@ def test_the_readme_names_every_error_that_users_see():
     errors = {name for name in qwen_embed.__all__ if name.endswith("Error")} - {"BatchSizeError"}
 
     assert sorted(name for name in errors if f"`{name}`" not in README) == []
-
-
-def test_every_public_name_has_a_docstring():
-    for package in (qwen_embed, langchain_qwen_embed, llamaindex_qwen_embed):
-        for name in package.__all__:
-            assert getattr(package, name).__doc__, name

@@ -22,13 +22,26 @@ _TINY = 1e-12
 class Engine(Protocol):
     """Turns texts into vectors of one length. May be called by several threads at a time.
 
-    Attributes:
-        dimension: The length of its vectors, whatever length a client asks for.
+    Any object with these two attributes is one, and goes to `Emulator(engine=...)`, which brings
+    its vectors to the length that a client asks for.
+
+    Example:
+        >>> import numpy as np
+        >>> from qwen_embed.emulator import Emulator
+        >>> class Lengths:
+        ...     dimension = 2
+        ...
+        ...     def embed(self, texts, *, text_type, instruct):
+        ...         angles = np.array([len(text) for text in texts])
+        ...         return np.column_stack([np.cos(angles), np.sin(angles)])
+        >>> with Emulator(engine=Lengths()) as service:
+        ...     service.native_url.startswith("http://127.0.0.1:")
+        True
     """
 
     @property
     def dimension(self) -> int:
-        """The length of its vectors."""
+        """The length of its vectors, whatever length a client asks for."""
 
     def embed(
         self, texts: Sequence[str], *, text_type: TextType, instruct: str | None
@@ -39,6 +52,9 @@ class Engine(Protocol):
             texts: At least one text, none blank.
             text_type: What the texts are: `query` or `document`.
             instruct: The task a query serves; always `None` for documents.
+
+        Raises:
+            Exception: Whatever it likes; the client gets a 500.
         """
 
 

