@@ -30,15 +30,15 @@ YES = "yes"
 NO = "no"
 FAILS = "fails"
 
-Plan = Callable[[Emulator, int, Any], None]
+Plan = Callable[[Emulator, int, list[str]], None]
 
 
 class PlannedEmulator(Emulator):
     """An emulator that goes wrong at requests that a plan chooses.
 
     Args:
-        plan: Gets the emulator, the number of a request from 1 on, and its body, before the request
-            is answered, so that it may plan a fault for it.
+        plan: Gets the emulator, the number of a request from 1 on, and its texts, before the
+            request is answered, so that it may plan a fault for it.
         **options: Those of `Emulator`.
     """
 
@@ -52,7 +52,7 @@ class PlannedEmulator(Emulator):
         body = await request.read()
         # Nothing is awaited from here until the fault is taken, so that no other request takes it.
         self._number += 1
-        self._plan(self, self._number, json.loads(body))
+        self._plan(self, self._number, texts_of(json.loads(body)))
         return await super().handle(request, worker)
 
 
@@ -126,7 +126,7 @@ def requests_at_once(kind: type[Way]) -> str:
     texts = sentences(95)
     found = []
 
-    def hold_the_first(service: Emulator, number: int, body: Any) -> None:
+    def hold_the_first(service: Emulator, number: int, _: list[str]) -> None:
         started = service.requests[0].started_at if number > 1 else time.monotonic()
         service.latency = LATENCY if time.monotonic() - started < LATENCY else 0.01
 
@@ -186,7 +186,7 @@ def both_kinds(kind: type[Way]) -> str:
 
 
 def _one_fault_in_200(kind: type[Way], fault: Callable[[Emulator], None]) -> str:
-    def at_the_eleventh(service: Emulator, number: int, body: Any) -> None:
+    def at_the_eleventh(service: Emulator, number: int, _: list[str]) -> None:
         if number == 11:
             fault(service)
 
@@ -214,8 +214,8 @@ def one_text_refused(kind: type[Way]) -> str:
     """How many rows are left where moderation refuses one of 30 texts."""
     texts = sentences(30)
 
-    def moderate(service: Emulator, number: int, body: Any) -> None:
-        if texts[15] in texts_of(body):
+    def moderate(service: Emulator, _: int, sent: list[str]) -> None:
+        if texts[15] in sent:
             message = "Input data may contain inappropriate content."
             service.fail_next(1, status=400, code="DataInspectionFailed", message=message)
 
@@ -343,19 +343,21 @@ def where_the_key_shows(kind: type[Way]) -> str:
     """Which ways to print or dump the object have the key in them."""
     with serving() as service, opened(kind, service) as way:
         way.query("a")
-        outlets: dict[str, Callable[[], Any]] = {
-            "`repr`": lambda: (repr(way.embeddings), str(way.embeddings)),
-            "`model_dump`": lambda: way.embeddings.model_dump(),
-            "`to_dict`": lambda: way.embeddings.to_dict(),
-        }
-        shown = []
-        for name, outlet in outlets.items():
-            try:
-                if API_KEY in str(outlet()):
-                    shown.append(name)
-            except AttributeError:  # it has no such method
-                continue
+        outlets = {"`repr`": _printed, "`model_dump`": _dumped, "`to_dict`": _as_dict}
+        shown = [name for name, outlet in outlets.items() if API_KEY in outlet(way.embeddings)]
         return ", ".join(shown) or "nowhere"
+
+
+def _printed(embeddings: Any) -> str:
+    return f"{embeddings!r} {embeddings}"
+
+
+def _dumped(embeddings: Any) -> str:
+    return str(embeddings.model_dump()) if hasattr(embeddings, "model_dump") else ""
+
+
+def _as_dict(embeddings: Any) -> str:
+    return str(embeddings.to_dict()) if hasattr(embeddings, "to_dict") else ""
 
 
 def _has(kind: type[Way], *calls: str) -> str:

@@ -1,24 +1,25 @@
-"""Compares the ways to call these models: prints a table in which each cell was found by running."""
+"""Compares the ways to call these models: a table of which each cell is found by running."""
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
 import logging
+import multiprocessing
+import os
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
 from pathlib import Path
 
 from behaviours import BEHAVIOURS
 from ways import OURS, PEERS, Way
 
 BEGIN, END = "<!-- comparison: begin -->", "<!-- comparison: end -->"
-PROCESSES = 4
+# Windows has no forkserver.
+_START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 Column = dict[str, str]
 
@@ -27,6 +28,14 @@ def quiet() -> None:
     """Keep what the others log and warn of out of the table."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+
+
+def forget_settings() -> None:
+    """Take settings of the service, and proxies on the way to it, out of the environment."""
+    for name in list(os.environ):
+        if name.startswith(("DASHSCOPE_", "OPENAI_")):
+            del os.environ[name]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
 
 def column(kind: type[Way]) -> Column:
@@ -56,12 +65,18 @@ def present(kinds: Iterable[type[Way]]) -> list[type[Way]]:
 
 
 def compare(kinds: Sequence[type[Way]]) -> dict[str, Column]:
-    """Run every way in a process of its own or after another one; return the columns by name.
+    """Run every way in a process of its own; return the columns by name.
 
-    Those of ours that are equal become one.
+    Some are set up by globals, and would be seen by the others. Those of ours that are equal become
+    one.
     """
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), quiet) as pool:
-        columns = dict(zip(kinds, pool.map(column, kinds), strict=True))
+    forget_settings()
+    context = multiprocessing.get_context(_START)
+    if _START == "forkserver":
+        # Their packages take longer to load than to run: loaded once, and shared by all processes.
+        context.set_forkserver_preload([module for kind in kinds for module in kind.modules])
+    with context.Pool(len(kinds), quiet, maxtasksperchild=1) as pool:
+        columns = dict(zip(kinds, pool.map(column, kinds, chunksize=1), strict=True))
     named = {kind.name: found for kind, found in columns.items() if kind not in OURS}
     ours = {kind.name: found for kind, found in columns.items() if kind in OURS}
     one, *others = ours.values()

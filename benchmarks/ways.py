@@ -1,6 +1,6 @@
 """The ways to call these models that are compared, each called as a program would call it."""
 
-# ruff: noqa: PLC0415 -- a way's packages are loaded when it is opened: the rest runs without them
+# ruff: noqa: D102, PLC0415 -- the base says what the calls do; packages are loaded when opened
 
 from __future__ import annotations
 
@@ -50,11 +50,13 @@ class Way(ABC):
     Attributes:
         name: Its name in the table.
         packages: The distributions that its calls are made of.
+        modules: What a program imports for it.
         embeddings: The object that a program keeps.
     """
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
+    modules: ClassVar[tuple[str, ...]]
     embeddings: Any
 
     @abstractmethod
@@ -133,6 +135,7 @@ class LangChainDashScope(_LangChain):
 
     name = "LangChain DashScope"
     packages = ("langchain-community", "dashscope")
+    modules = ("langchain_community.embeddings.dashscope", "dashscope")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from langchain_community.embeddings import DashScopeEmbeddings
@@ -148,6 +151,7 @@ class LlamaIndexDashScope(_LlamaIndex):
 
     name = "LlamaIndex DashScope"
     packages = ("llama-index-embeddings-dashscope", "dashscope")
+    modules = ("llama_index.embeddings.dashscope", "dashscope")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from llama_index.embeddings.dashscope import DashScopeEmbedding
@@ -171,6 +175,7 @@ class LangChainOpenAI(_LangChain):
 
     name = "LangChain OpenAI"
     packages = ("langchain-openai", "openai")
+    modules = ("langchain_openai",)
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from langchain_openai import OpenAIEmbeddings
@@ -194,6 +199,7 @@ class LlamaIndexOpenAILike(_LlamaIndex):
 
     name = "LlamaIndex OpenAILike"
     packages = ("llama-index-embeddings-openai-like", "openai")
+    modules = ("llama_index.embeddings.openai_like",)
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from llama_index.embeddings.openai_like import OpenAILikeEmbedding
@@ -215,6 +221,7 @@ class DashScopeClient(Way):
 
     name = "dashscope Client"
     packages = ("dashscope",)
+    modules = ("dashscope",)
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         import dashscope
@@ -282,6 +289,7 @@ class LangChainQwen(_LangChain):
 
     name = "qwen-embed LangChain"
     packages = ("qwen-embed", "langchain-core")
+    modules = ("langchain_qwen_embed.embeddings", "qwen_embed.session")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from langchain_qwen_embed import QwenEmbeddings
@@ -301,6 +309,7 @@ class LlamaIndexQwen(_LlamaIndex):
 
     name = "qwen-embed LlamaIndex"
     packages = ("qwen-embed", "llama-index-core")
+    modules = ("llamaindex_qwen_embed.embeddings", "qwen_embed.session")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from llamaindex_qwen_embed import QwenEmbedding
