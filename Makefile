@@ -34,7 +34,7 @@ $(STORES:%=test-%): test-%: .venv-%/test
 test-mteb: .venv-mteb/test
 	.venv-mteb/bin/python -m pytest tests/examples/test_evaluate_mteb.py
 
-# Faults of the frameworks that the examples work around: whether they are still there.
+# What other packages do, as the examples and the README say: whether they still do.
 test-upstream: .venv/test
 	$(BIN)/python -m pytest -m upstream
 

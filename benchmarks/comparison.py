@@ -113,8 +113,10 @@ def main() -> None:
     """Print the table, and with `--write` put it into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="the page to put it into, such as README.md")
-    page = parser.parse_args().write
-    kinds = present((*OURS, *PEERS))
+    parser.add_argument("--ours", action="store_true", help="run this package's ways only")
+    arguments = parser.parse_args()
+    page = arguments.write
+    kinds = present(OURS if arguments.ours else (*OURS, *PEERS))
     found = f"{table(compare(kinds))}\n\n{circumstances(kinds)}"
     print(found)
     if page:
