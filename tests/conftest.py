@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from faces import API_KEY, FACES, Face
 
+from qwen_embed import runtime
 from qwen_embed.emulator import Emulator
 
 
@@ -16,6 +17,13 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("DASHSCOPE_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_account_is_known() -> None:
+    """Forget what earlier tests learnt: an emulator may listen on the port of one before it."""
+    if running := runtime.started():
+        running.shared.clear()
 
 
 @pytest.fixture

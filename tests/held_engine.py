@@ -10,6 +10,7 @@ import numpy as np
 from qwen_embed.emulator import Emulator
 
 _MOMENT = 0.05
+_PATIENCE = 30.0
 
 
 class HeldEngine:
@@ -21,7 +22,7 @@ class HeldEngine:
         self._free = threading.Event()
 
     def embed(self, texts, *, text_type, instruct):
-        assert self._free.wait(60)
+        assert self._free.wait(2 * _PATIENCE)
         return np.ones((len(texts), self.dimension))
 
     def let_go(self) -> None:
@@ -34,7 +35,8 @@ class HeldEngine:
 
     def let_go_when_in_flight(self, service: Emulator, count: int) -> None:
         """Answer once so many requests have arrived, and any more had a moment to."""
-        while service.peak_in_flight < count:
+        given_up_at = time.monotonic() + _PATIENCE
+        while service.peak_in_flight < count and time.monotonic() < given_up_at:
             time.sleep(0.005)
         time.sleep(_MOMENT)
         self.let_go()

@@ -206,7 +206,7 @@ def test_usage_adds_up_over_calls(face, service):
     ("told", "texts"),
     [
         ({"requests_per_minute": 1800}, [f"text {n}" for n in range(360)]),
-        ({"tokens_per_minute": 60 * 20_000}, [f"{n} " + "word " * 200 for n in range(100)]),
+        ({"tokens_per_minute": 60 * 20_000}, [f"{n} " + "word " * 200 for n in range(130)]),
     ],
     ids=["requests", "tokens"],
 )
