@@ -148,18 +148,19 @@ def test_what_succeeded_is_kept_where_a_text_fails(face, service, folder):
     assert rows[:23] == face.documents(face(service), TEXTS)
 
 
-def test_what_had_arrived_is_kept_where_the_call_ends(face, service, folder):
-    service.latency = 0.1
+def test_what_had_arrived_is_kept_where_the_call_ends(face, service, folder, monkeypatch):
     options = {"cache": folder, "max_concurrency": 1}
-    with ThreadPoolExecutor(1) as thread:
-        call = thread.submit(face.documents, face(service, **options), TEXTS)
-        while len(service.requests) < 2:
-            time.sleep(0.01)
+    embed = service._engine.embed
+
+    def embed_and_refuse_the_next(texts, **role):
         service.fail_next(1, status=401, code="InvalidApiKey")
+        return embed(texts, **role)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service._engine, "embed", embed_and_refuse_the_next)
         with pytest.raises(AuthenticationError) as caught:
-            call.result()
+            face.documents(face(service, **options), TEXTS)
     arrived = [not np.isnan(row).all() for row in rows_of(caught.value.result)]
-    service.latency = 0.0
     service.clear()
 
     rows = face.documents(face(service, **options), TEXTS)
