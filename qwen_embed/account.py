@@ -161,11 +161,14 @@ class Account:
     @property
     def bound(self) -> int:
         """How many requests may be in flight now: as many as pace and latency need."""
-        if self._latency is None:
-            return COLD_START
+        latency = self._latency
+        if latency is None:
+            if self._ceilings["requests"] is None:
+                return COLD_START
+            latency = _LATENCY_GUESS  # a quota that was told need not be felt for
         if self.ramping:
             return int(self._allowed)
-        return math.ceil(1.5 * self._rates["requests"].pace * self._latency) + 2
+        return math.ceil(1.5 * self._rates["requests"].pace * latency) + 2
 
     def starved_for(self, now: float) -> float:
         """Return for how many seconds requests have been refused and none served."""

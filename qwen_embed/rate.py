@@ -198,7 +198,7 @@ class Rate(Spacing):
         """Halve the pace and let it grow slowly: the service wants less of a rise, not less."""
         if sent_at <= self.cut_at:
             return
-        self.pace /= 2
+        self.pace = max(self.pace / 2, self._unit / _SLOWEST_SECONDS)
         self._begin(now)
         self._smooth = True
         self.next_at = now + self._unit / self.pace

@@ -145,6 +145,24 @@ def test_no_bucket_starves_a_client_nor_is_stormed(rate, depth, latency, costs, 
     assert run.refused() <= 0.35
 
 
+def test_refusals_of_a_rise_slow_an_account_only_so_far():
+    account = Account()
+    now = 0.0
+    for kind in ["served", "requests", "served", "requests", "requests", *["burst"] * 12]:
+        now = max(now, account.next_at(now))
+        account.answer(account.leave(now, 100.0), Outcome(kind, tokens=100), now + 0.1)
+        now += 0.1
+
+    assert account.next_at(now) - now <= 11
+
+
+def test_a_quota_that_was_told_need_not_be_felt_for():
+    told, unknown = Account(), Account()
+    told.tell("requests", 30.0, 0.0)
+
+    assert (told.bound, unknown.bound) == (25, 4)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["served", "requests", "tokens", "burst", "other"]), max_size=80))
 def test_whatever_is_answered_the_next_request_may_leave_sometime(kinds):
