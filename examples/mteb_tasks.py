@@ -1,9 +1,8 @@
 """Three small tasks for the `mteb` package, made of the texts in `examples/data`."""
 
-import json
 from typing import Any
 
-from corpus import CHAPTERS_OF_ANSWERS, PASSAGES, read_passages
+from corpus import CHAPTERS_OF_ANSWERS, read, read_passages
 from datasets import Dataset, DatasetDict
 from mteb import TaskMetadata
 from mteb.abstasks import AbsTaskClassification, AbsTaskClustering, AbsTaskRetrieval
@@ -22,12 +21,6 @@ def describe(
         dataset={"path": "examples/data", "revision": "1"},
         eval_langs=["eng-Latn", "zho-Hans"],
     )
-
-
-def read(name: str) -> list[dict[str, Any]]:
-    """Return the lines of a file in `examples/data`."""
-    lines = PASSAGES.with_name(f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def passages_of(*chapters: str) -> list[dict[str, str]]:
