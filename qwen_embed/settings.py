@@ -52,11 +52,8 @@ ALIASES = {
 }
 """Names accepted so that code written for other classes runs with only its import changed."""
 
-
 _OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
 _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
-
-
 _DERIVED_FROM = {
     "api_key": {"base_url", "client"},
     "base_url": {"region", "workspace", "client", "protocol"},

@@ -179,6 +179,13 @@ def test_a_key_that_a_server_of_ones_own_does_not_take_is_told_of(face, monkeypa
         assert face.query(own(face, running, api_key="sk-of-mine"), "a")
 
 
+def test_a_server_of_ones_own_is_sent_32_texts_a_request(vllm):
+    with QwenEmbedder(model=MODEL, base_url=vllm.openai_url) as embedder:
+        embedder.embed_documents([f"text {n}" for n in range(70)])
+
+    assert sorted(len(request.body["input"]) for request in vllm.requests) == [6, 32, 32]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_goes_wrong_is_one_of_our_errors_or_all_rows(vllm, seed):
     chance = random.Random(seed)  # noqa: S311 -- no secret
