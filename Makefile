@@ -53,7 +53,7 @@ audit: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/import_time.py --runs 11
-	$(BIN)/python benchmarks/hand_off_memory.py
+	$(BIN)/python benchmarks/pairing_memory.py
 	$(BIN)/python benchmarks/stream_memory.py
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/unseen_quotas.py

@@ -21,6 +21,7 @@ from qwen_embed.endpoints import is_service
 from qwen_embed.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
 from qwen_embed.models import find_model
 from qwen_embed.pipeline import Pipeline
+from qwen_embed.process.fork_safety import no_fork
 from qwen_embed.retry import RetryPolicy
 from qwen_embed.sdk_clients import recognise
 from qwen_embed.settings import EmbeddingSettings
@@ -75,8 +76,9 @@ def build_transport(settings: EmbeddingSettings) -> Transport:
     """Return what carries the requests: our own transport, or one over the user's client."""
     root, api_key = settings.resolved
     if settings.client is not None:
-        # Loads nothing heavy, but is of use to few.
-        from qwen_embed.sdk_transports import transport_over  # noqa: PLC0415
+        with no_fork():
+            # Loads nothing heavy, but is of use to few.
+            from qwen_embed.sdk_transports import transport_over  # noqa: PLC0415
 
         return transport_over(
             recognise(settings.client),
@@ -112,8 +114,9 @@ def open_cache(settings: EmbeddingSettings) -> Cache | None:
     """Return the cache of vectors, or `None` where there is none."""
     if not isinstance(settings.cache, VectorCache):
         return None
-    # Loads SQLite, which nothing else needs.
-    from qwen_embed.cached_rows import Cache  # noqa: PLC0415
+    with no_fork():
+        # Loads SQLite, which nothing else needs.
+        from qwen_embed.cached_rows import Cache  # noqa: PLC0415
 
     return Cache(settings.cache, settings.vector_options, settings.dimension)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -14,6 +15,7 @@ from typing_extensions import Self
 from qwen_embed.errors import ClosedError, InputError
 from qwen_embed.explain import SharedToken, shared_tokens
 from qwen_embed.models import find_model
+from qwen_embed.process.fork_safety import no_fork
 from qwen_embed.results import Embedded, EmbeddingResult
 from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.usage import Usage, list_price
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qwen_embed.hybrid import Pair
+    from qwen_embed.hybrid import NodeText
     from qwen_embed.limiter import Limits
     from qwen_embed.rows import Form
     from qwen_embed.session import Session
@@ -35,30 +37,54 @@ R = TypeVar("R")
 
 
 class _Opening:
-    """Opens an embedder's session with its first call; a copy of the embedder opens its own."""
+    """Opens an embedder's session with its first call; a copy of the embedder opens its own.
+
+    It has no lock, which a fork could leave locked: what is set is set in one step.
+    """
 
     def __init__(self) -> None:
-        self.session: Session | None = None
         self.closed = False
-        self._pair: Callable[[], Pair] | None = None
-        self._lock = threading.Lock()
+        self._opened: dict[Literal["session"], Session] = {}
+        self._make_dense: Callable[[], Session] | None = None
+        self._node_text: NodeText | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The session, or `None` before the first call."""
+        return self._opened.get("session")
 
     def open(self, embedder: EmbedderBase) -> Session:
-        if self.closed:
+        """Return the session.
+
+        Raises:
+            ClosedError: After `close`.
+        """
+        session = self.session
+        if session is None and not self.closed:
+            made = (self._make_dense or embedder._session_maker())()  # noqa: SLF001 -- its part
+            # Where two threads come first together, both go on with one of the two.
+            session = self._opened.setdefault("session", made)
+        # Asked last: either this sees that the object was closed, or `close` sees the session.
+        if session is None or self.closed:
             raise ClosedError(f"This {type(embedder).__name__} was closed; make a new one.")
-        with self._lock:
-            if self.session is None:
-                # Loads aiohttp and numpy, which importing an adapter must not.
-                from qwen_embed.session import Session  # noqa: PLC0415
+        if self._make_dense is not None and not session.paired:
+            session.pair_vectors(self._node_text)
+        return session
 
-                self.session = Session(embedder, embedder._admission())  # noqa: SLF001 -- its part
-            if self._pair is not None and self.session.pair is None:
-                self.session.pair = self._pair()
-            return self.session
+    def close(self) -> Session | None:
+        """Let no call begin any more, and return the session, if there is one."""
+        self.closed = True
+        return self.session
 
-    def share(self, pair: Callable[[], Pair]) -> None:
-        """Make dense and sparse calls of the session leave their other halves for each other."""
-        self._pair = pair
+    def share(self, make_dense: Callable[[], Session], node_text: NodeText | None) -> None:
+        """Let a sparse object use the dense one's session too, whichever opens it.
+
+        Args:
+            make_dense: Makes that session, with the options of the dense object.
+            node_text: See `PairedVectors`.
+        """
+        self._node_text = node_text
+        self._make_dense = make_dense
 
     def __reduce__(self) -> tuple[type[_Opening], tuple[()]]:
         return _Opening, ()
@@ -67,6 +93,21 @@ class _Opening:
         return isinstance(other, _Opening)  # embedders are equal when their options are
 
     __hash__ = None  # type: ignore[assignment]  # as the embedder itself
+
+
+def _make_session(
+    options: EmbeddingSettings, admit: Callable[[int], Awaitable[object]] | None
+) -> Session:
+    try:
+        with no_fork():
+            # Loads aiohttp and numpy, which importing an adapter must not.
+            from qwen_embed.session import Session  # noqa: PLC0415
+    except RuntimeError:
+        # Python's own modules for threads cannot be loaded then.
+        if threading.main_thread().is_alive():
+            raise
+        raise ClosedError.at_exit() from None
+    return Session(options, admit)
 
 
 def check_sparse(settings: EmbeddingSettings) -> None:
@@ -96,6 +137,14 @@ class EmbedderBase(EmbeddingSettings):
     def _admission(self) -> Callable[[int], Awaitable[object]] | None:
         """Return what waits for a limiter of the framework's, where the object has one."""
         return None
+
+    def _session_maker(self) -> Callable[[], Session]:
+        """Return what makes a session with the options of this object."""
+        # A copy, since the object holds the session: a cycle would keep both until a collection.
+        options = EmbeddingSettings.model_construct(
+            **{name: getattr(self, name) for name in EmbeddingSettings.model_fields}
+        )
+        return partial(_make_session, options, self._admission())
 
     def _whole(self, embedded: Embedded[R]) -> R:
         """Return the rows of a call, or raise; an adapter may tell its framework of the usage."""
@@ -196,15 +245,15 @@ class EmbedderBase(EmbeddingSettings):
         Calls that follow raise `ClosedError`, also those of the other object of a pair. `usage`
         stays. To close again does nothing.
         """
-        self._opening.closed = True
-        if self._opening.session is not None:
-            self._opening.session.close()
+        session = self._opening.close()
+        if session is not None:
+            session.close()
 
     async def aclose(self) -> None:
         """Close the connections, from async code; see `close`. So does an `async with` block."""
-        self._opening.closed = True
-        if self._opening.session is not None:
-            await self._opening.session.aclose()
+        session = self._opening.close()
+        if session is not None:
+            await session.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -240,14 +289,13 @@ class SparseBase(EmbedderBase):
         return self
 
     @classmethod
-    def paired_with(
-        cls, dense: EmbedderBase, node_text: Callable[[str], str | None] = lambda _: None
-    ) -> Self:
+    def paired_with(cls, dense: EmbedderBase, node_text: NodeText | None = None) -> Self:
         """Return an object that shares the requests of a dense one.
 
         Args:
             dense: The dense object.
-            node_text: Returns the text of the node that a document stands for, or `None`.
+            node_text: Returns the text of the node that a document stands for, or `None` where the
+                document is all of it. `None` where no text of a node is ever asked for.
 
         Raises:
             pydantic.ValidationError: If the model or the protocol has no sparse vectors.
@@ -258,12 +306,7 @@ class SparseBase(EmbedderBase):
             options -= {"base_url", "region"}
         sparse = cls(**{name: getattr(dense, name) for name in options})
 
-        def pair() -> Pair:
-            from qwen_embed.hybrid import Pair  # noqa: PLC0415 -- loads numpy
-
-            return Pair(node_text=node_text)
-
-        dense._opening.share(pair)  # noqa: SLF001 -- the two share one session
+        dense._opening.share(dense._session_maker(), node_text)  # noqa: SLF001 -- one session for both
         sparse._opening = dense._opening  # noqa: SLF001
         return sparse
 

@@ -87,7 +87,24 @@ class InputError(QwenEmbedError, ValueError):
 
 
 class ClosedError(QwenEmbedError, RuntimeError):
-    """The object was closed, by `close()` or the end of its `with` block; make a new one."""
+    """The object was closed, by `close()` or the end of its `with` block; make a new one.
+
+    Calls that still run then end with it too, and so does every call while the interpreter exits.
+
+    Attributes:
+        result: Where it ended a call on several texts, the rows that had arrived by then, as in
+            `PartialFailureError.result`; else `None`.
+    """
+
+    result: Any = None
+
+    @classmethod
+    def at_exit(cls) -> ClosedError:
+        """Return the error of a call that comes too late: the interpreter is exiting."""
+        return cls(
+            "The interpreter is exiting and qwen-embed has stopped. Make the first call before the "
+            "main thread ends, and register your own `atexit` handlers after that call."
+        )
 
 
 class RequestError(QwenEmbedError):

@@ -1,19 +1,25 @@
-"""The hand-off by which a dense and a sparse object share requests.
+"""The pairing by which a dense and a sparse object share requests.
 
 The service answers dense and sparse vectors of a text together at the price of one, but a store
-asks one object for its half and then the other. The half that came along waits here until it is
-asked for. A half that is no longer here costs another request, and is never another text's.
+asks one object for its vectors and then the other. The vectors that came along are kept here until
+they are requested. A vector that is no longer kept costs another request; it is never another
+text's.
+
+Everything here runs on the background loop, so nothing needs a lock, and no interrupt of another
+thread comes between two steps.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
+from qwen_embed.pipeline import Call
 from qwen_embed.planner import Plan
 from qwen_embed.rows import Rows
 from qwen_embed.sparse import SparseRow
@@ -21,36 +27,83 @@ from qwen_embed.wire import Answer, TextType
 
 R = TypeVar("R")
 
-Half = Literal["dense", "sparse"]
-OTHER: dict[Half, Half] = {"dense": "sparse", "sparse": "dense"}
+Kind = Literal["dense", "sparse"]
+OTHER: dict[Kind, Kind] = {"dense": "sparse", "sparse": "dense"}
+NodeText = Callable[[str], "str | None"]
 
 CAPACITY = 256 * 1024 * 1024
-"""Bytes that the waiting halves of one pair may take, of each kind; the oldest calls go first."""
+"""Bytes that the kept vectors of one pair may take, of each kind; the oldest calls go first."""
 
 _OVERHEAD = 400  # what keeping one vector costs besides its own bytes
+_UNPACKED_AT_A_TIME = 128  # some milliseconds, in which the loop does nothing else
+
+
+class TextKey(NamedTuple):
+    """Names a text in a role, without the text.
+
+    Attributes:
+        text: The digest of the text as it is embedded.
+        node: The digest of the text of the node that it stands for, where that is asked for; else
+            `None`.
+    """
+
+    text: bytes
+    node: bytes | None = None
+
+
+def key_of(role: TextType, text: str) -> bytes:
+    """Return the digest of a text in a role."""
+    return _digest(role, text)
+
+
+def _digest(person: str, text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16, person=person.encode()).digest()
 
 
 @dataclass(eq=False)
-class _Call:
-    """The vectors that one call left."""
+class _KeptCall:
+    """The vectors that came along with one call."""
 
-    waiting: set[_Vector] = field(default_factory=set)
+    vectors: set[_Vector] = field(default_factory=set)
 
 
 @dataclass(eq=False)
 class _Vector:
-    """One vector, for as many takings as its text stood in the call."""
+    """One vector, kept as often as its text stood in the call.
+
+    Attributes:
+        packed: The vector.
+        remaining: How often it may still be claimed.
+        claimed: How often it is claimed by calls that have not ended.
+        key: Its text.
+        call: The call with which it came.
+    """
 
     packed: bytes
-    takings: int
-    keys: tuple[bytes, ...]
-    call: _Call
+    remaining: int
+    key: TextKey
+    call: _KeptCall
+    claimed: int = 0
 
 
-class HandOff:
-    """Vectors of one kind that wait to be taken, by role and text.
+@dataclass
+class _Node:
+    """The documents that stand for one node's text.
 
-    Safe to use from threads. Vectors are kept as bytes, texts as digests.
+    Attributes:
+        document: The only one of them, or `None` once there were several: nobody can tell which is
+            meant, not even when all but one have been delivered.
+        vectors: How many vectors of them are kept.
+    """
+
+    document: bytes | None
+    vectors: int = 0
+
+
+class KeptVectors:
+    """Vectors of one kind, kept until they are requested.
+
+    Vectors are kept as bytes, texts as digests.
 
     Args:
         capacity: Bytes that all may take. Beyond it the oldest calls are forgotten whole, but never
@@ -61,163 +114,249 @@ class HandOff:
         self._capacity = capacity
         self._size = 0
         self._vectors: dict[bytes, list[_Vector]] = {}
-        self._calls: dict[_Call, None] = {}  # in order of age
-        self._lock = threading.Lock()
+        self._nodes: dict[bytes, _Node] = {}
+        self._calls: dict[_KeptCall, None] = {}  # in order of age
 
     def __len__(self) -> int:
-        """Return how many vectors wait."""
-        return sum(len(call.waiting) for call in self._calls)
+        """Return how many vectors are kept."""
+        return sum(len(call.vectors) for call in self._calls)
 
     @property
     def size(self) -> int:
         """Bytes taken, with an allowance for the keeping."""
         return self._size
 
-    def put(self, left: Iterable[tuple[Iterable[bytes], int, bytes]]) -> None:
-        """Leave what one call brought along.
+    def store(self, vectors: Iterable[tuple[TextKey, int, bytes]]) -> None:
+        """Keep what came along with one call.
 
         Args:
-            left: For each vector the keys by which it may be asked for, the first of which is its
-                own; how often; and its bytes.
+            vectors: The key, how often the text stood in the call, and the vector.
         """
-        call = _Call()
-        with self._lock:
-            for keys, takings, packed in left:
-                vector = _Vector(packed, takings, tuple(dict.fromkeys(keys)), call)
-                call.waiting.add(vector)
-                for key in vector.keys:
-                    self._vectors.setdefault(key, []).append(vector)
-                self._size += len(packed) + _OVERHEAD
-            if call.waiting:
-                self._calls[call] = None
-            while self._size > self._capacity and len(self._calls) > 1:
-                for vector in list(next(iter(self._calls)).waiting):
-                    self._forget(vector)
+        call = _KeptCall()
+        for key, remaining, packed in vectors:
+            vector = _Vector(packed, remaining, key, call)
+            call.vectors.add(vector)
+            self._vectors.setdefault(key.text, []).append(vector)
+            if key.node is not None:
+                node = self._nodes.setdefault(key.node, _Node(key.text))
+                node.vectors += 1
+                if node.document != key.text:
+                    node.document = None
+            self._size += len(packed) + _OVERHEAD
+        if call.vectors:
+            self._calls[call] = None
+        while self._size > self._capacity and len(self._calls) > 1:
+            for vector in list(next(iter(self._calls)).vectors):
+                self._forget(vector)
 
-    def take(self, key: bytes, takings: int = 1) -> bytes | None:
-        """Return a vector, the oldest first, and forget it once it was taken often enough.
+    def find(self, text: bytes) -> list[_Vector]:
+        """Return the vectors of a text, the oldest first."""
+        return self._vectors.get(text, [])
 
-        Where different vectors wait under one key, nobody knows which is meant, and none is given.
+    def document_of(self, node: bytes) -> bytes | None:
+        """Return the only document that stands for a node's text, or `None`."""
+        found = self._nodes.get(node)
+        return found.document if found else None
 
-        Args:
-            key: One of the keys under which it was left.
-            takings: How often its text stands in the call that asks.
-        """
-        with self._lock:
-            waiting = self._vectors.get(key)
-            if not waiting or any(vector.keys[0] != waiting[0].keys[0] for vector in waiting):
-                return None
-            packed = waiting[0].packed
-            for vector in list(waiting):
-                taken = min(takings, vector.takings)
-                vector.takings -= taken
-                takings -= taken
-                if vector.takings == 0:
-                    self._forget(vector)
-                if takings == 0:
-                    break
-            return packed
+    def settle(self, vector: _Vector, count: int, *, delivered: bool) -> None:
+        """End a claim: forget a vector that was delivered, or keep it for the next request."""
+        vector.claimed -= count
+        if not delivered:
+            vector.remaining += count
+        elif not vector.remaining and not vector.claimed and vector in vector.call.vectors:
+            self._forget(vector)
 
     def _forget(self, vector: _Vector) -> None:
-        for key in vector.keys:
-            waiting = self._vectors[key]
-            waiting.remove(vector)
-            if not waiting:
-                del self._vectors[key]
+        key = vector.key
+        vectors = self._vectors[key.text]
+        vectors.remove(vector)
+        if not vectors:
+            del self._vectors[key.text]
+        if key.node is not None:
+            node = self._nodes[key.node]
+            node.vectors -= 1
+            if not node.vectors:
+                del self._nodes[key.node]
         self._size -= len(vector.packed) + _OVERHEAD
-        vector.call.waiting.remove(vector)
-        if not vector.call.waiting:
+        vector.call.vectors.remove(vector)
+        if not vector.call.vectors:
             del self._calls[vector.call]
 
 
-def key_of(role: TextType | Literal["node"], text: str) -> bytes:
-    """Return the key of a text in a role.
+class Claim:
+    """Vectors set aside for one call until it is known whether the call delivers them.
 
     Args:
-        role: The role in which it is embedded; or `node` for what a LlamaIndex node is without its
-            metadata, where the document that is embedded has them.
-        text: The text.
-    """
-    return blake2b(text.encode(), digest_size=16, person=role.encode()).digest()
-
-
-class Pair:
-    """The halves that a dense and a sparse object leave for each other.
-
-    Args:
-        capacity: Bytes that the waiting halves of each kind may take.
-        node_text: Returns the text of the node that a document stands for, or `None`; see `key_of`.
+        kept: Where they are kept.
     """
 
-    def __init__(
-        self,
-        capacity: int = CAPACITY,
-        node_text: Callable[[str], str | None] = lambda _: None,
-    ) -> None:
-        self.waiting: Mapping[Half, HandOff] = {
-            "dense": HandOff(capacity),
-            "sparse": HandOff(capacity),
-        }
-        self._node_text = node_text
+    def __init__(self, kept: KeptVectors) -> None:
+        self._kept = kept
+        self._claimed: list[tuple[_Vector, int]] = []
 
-    def take(
-        self, half: Half, role: TextType, plan: Plan, rows: Rows[R], *, nodes: bool = False
-    ) -> list[int]:
-        """Put what waits into rows, and return the indices of the unique texts still to be sent.
+    def take(self, text: bytes, count: int = 1) -> bytes | None:
+        """Set the vector of a text aside, and return it; `None` where none is kept.
 
         Args:
-            half: The half that is asked for.
-            role: The role of the texts.
-            plan: The texts.
-            rows: Where the halves go.
-            nodes: Whether the texts may be those of nodes.
+            text: The text's digest.
+            count: How often the text stands in the call that asks.
         """
-        waiting = self.waiting[half]
-        missing = []
-        for index, (text, takings) in enumerate(zip(plan.unique, plan.counts(), strict=True)):
-            packed = waiting.take(key_of(role, text), takings)
-            if packed is None and nodes:
-                packed = waiting.take(key_of("node", text), takings)
-            if packed is None:
-                missing.append(index)
-            else:
-                rows.put([index], _UNPACK[half](packed))
-        return missing
+        packed = None
+        for vector in self._kept.find(text):
+            claimed = min(count, vector.remaining)
+            if claimed:
+                packed = packed or vector.packed
+                vector.remaining -= claimed
+                vector.claimed += claimed
+                self._claimed.append((vector, claimed))
+                count -= claimed
+            if not count:
+                break
+        return packed
 
-    def leave(self, half: Half, role: TextType, plan: Plan, packed: Mapping[int, bytes]) -> None:
-        """Leave the halves that came along, by the index of their unique text."""
-        takings = plan.counts()
-        self.waiting[half].put(
-            (self._keys(half, role, plan.unique[index]), takings[index], vector)
-            for index, vector in packed.items()
-        )
+    def take_of_node(self, node: bytes, count: int = 1) -> bytes | None:
+        """Set the vector of the document aside that stands for a node's text, and return it."""
+        document = self._kept.document_of(node)
+        return None if document is None else self.take(document, count)
 
-    def _keys(self, half: Half, role: TextType, text: str) -> Iterator[bytes]:
-        yield key_of(role, text)
-        if half == "sparse" and role == "document":
-            node_text = self._node_text(text)
-            if node_text is not None:
-                yield key_of("node", node_text)
+    def settle(self, *, delivered: bool) -> None:
+        """Forget what was claimed if the call delivered it; keep it for the next call if not."""
+        for vector, count in self._claimed:
+            self._kept.settle(vector, count, delivered=delivered)
+        self._claimed.clear()
 
 
-class RowsAndHalf(Rows[R], Generic[R]):
-    """Rows, and beside them the other half of every answer, packed.
+class PairedVectors:
+    """The vectors that a dense and a sparse object keep for each other.
 
-    Attributes:
-        packed: The other half of each unique text, by its index.
+    Args:
+        node_text: Returns the text of the node that a document stands for, or `None` where the
+            document is all of it. `None` where nobody asks by the texts of nodes.
+        capacity: Bytes that the kept vectors of each kind may take.
     """
 
-    def __init__(self, rows: Rows[R], half: Half) -> None:
+    def __init__(self, node_text: NodeText | None = None, capacity: int | None = None) -> None:
+        self.kept: Mapping[Kind, KeptVectors] = {
+            kind: KeptVectors(CAPACITY if capacity is None else capacity)
+            for kind in ("dense", "sparse")
+        }
+        self.node_text = node_text
+
+    @asynccontextmanager
+    async def share(
+        self, call: Call, request: PairedRequest, counts: Sequence[int]
+    ) -> AsyncIterator[None]:
+        """Take what is kept for a call, let it ask for both kinds of the rest, and keep the other.
+
+        Args:
+            call: The call, all of whose texts are still to be sent. Within the context those that
+                were kept are not.
+            request: What the call asks for.
+            counts: How often each text of the call was given.
+        """
+        claim = Claim(self.kept[request.kind])
+        delivered = False
+        other = OTHER[request.kind]
+        both = RowsAndOther(call.rows, other)
+        try:
+            call.indices = await _fill(call.rows, claim, request, counts)
+            call.rows = both
+            yield
+            delivered = not call.failures
+        finally:
+            claim.settle(delivered=delivered)
+            keys = (
+                request.keys if other == "sparse" else [TextKey(key.text) for key in request.keys]
+            )
+            self.kept[other].store(
+                (keys[index], counts[index], vector) for index, vector in both.packed.items()
+            )
+
+
+@dataclass(frozen=True)
+class PairedRequest:
+    """What a call of a pair asks for.
+
+    Attributes:
+        kind: The kind of vectors.
+        keys: The keys of its texts.
+    """
+
+    kind: Kind
+    keys: Sequence[TextKey]
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        texts: Iterable[str],
+        role: TextType,
+        *,
+        of_nodes: bool = False,
+        node_text: NodeText | None = None,
+    ) -> PairedRequest:
+        """Return the request for some texts.
+
+        Args:
+            kind: The kind of vectors.
+            texts: The texts.
+            role: Their role.
+            of_nodes: Whether they may be the texts of nodes, as a LlamaIndex store asks for them,
+                while the documents that were embedded have metadata too.
+            node_text: See `PairedVectors`.
+        """
+        if of_nodes:
+            keys = [TextKey(key_of(role, text), _digest("node", text)) for text in texts]
+        elif node_text is not None and kind == "dense" and role == "document":
+            keys = [
+                TextKey(key_of(role, text), _digest("node", node_text(text) or text))
+                for text in texts
+            ]
+        else:
+            keys = [TextKey(key_of(role, text)) for text in texts]
+        return cls(kind, keys)
+
+
+async def _fill(
+    rows: Rows[R], claim: Claim, request: PairedRequest, counts: Sequence[int]
+) -> list[int]:
+    """Put what is kept into rows, and return the indices of the texts still to be sent."""
+    claimed: list[tuple[int, bytes]] = []
+    missing: list[int] = []
+    for index, (key, count) in enumerate(zip(request.keys, counts, strict=True)):
+        packed = claim.take(key.text, count)
+        if packed is None and request.kind == "sparse" and key.node is not None:
+            packed = claim.take_of_node(key.node, count)
+        if packed is None:
+            missing.append(index)
+        else:
+            claimed.append((index, packed))
+    for start in range(0, len(claimed), _UNPACKED_AT_A_TIME):
+        if start:
+            await asyncio.sleep(0)
+        for index, packed in claimed[start : start + _UNPACKED_AT_A_TIME]:
+            rows.put([index], _UNPACK[request.kind](packed))
+    return missing
+
+
+class RowsAndOther(Rows[R], Generic[R]):
+    """Rows, and beside them the vectors of the other kind of every answer, packed.
+
+    Attributes:
+        packed: The other vector of each text, by its index.
+    """
+
+    def __init__(self, rows: Rows[R], other: Kind) -> None:
         self.packed: dict[int, bytes] = {}
         self._rows = rows
-        self._half = half
+        self._other = other
 
     def put(self, indices: Sequence[int], answer: Answer) -> None:
-        """Store the rows of the unique texts at `indices`, and pack the other half."""
+        """Store the rows of the texts at `indices`, and pack the vectors of the other kind."""
         self._rows.put(indices, answer)
         packed = (
             [array("d", row).tobytes() for row in answer.dense]
-            if self._half == "dense"
+            if self._other == "dense"
             else [row.pack() for row in answer.sparse]
         )
         self.packed.update(zip(indices, packed, strict=True))
@@ -237,7 +376,7 @@ def _unpack_sparse(packed: bytes) -> Answer:
     return Answer(dense=[], tokens=0, request_id=None, sparse=[SparseRow.unpack(packed)])
 
 
-_UNPACK: dict[Half, Callable[[bytes], Answer]] = {
+_UNPACK: dict[Kind, Callable[[bytes], Answer]] = {
     "dense": _unpack_dense,
     "sparse": _unpack_sparse,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Generic, Literal, TypeVar
@@ -122,16 +123,17 @@ class Parts:
             self._set_places(text, list(chain.from_iterable(parts)))
         return places
 
-    def call_for(self, call: Call) -> Call:
-        """Return the call that sends the parts and fills the rows of the given one."""
-        return replace(
-            call,
-            texts=self.sent,
-            rows=RowsOfParts(call.rows, self),
-            indices=None,
-            failures={},
-            instead=self.instead,
-        )
+    @contextmanager
+    def sent_for(self, call: Call) -> Iterator[None]:
+        """Let a call send the parts within this context, and fill its rows for whole texts."""
+        texts, rows, indices = call.texts, call.rows, call.indices
+        call.texts, call.rows, call.indices = self.sent, RowsOfParts(rows, self), None
+        call.instead = self.instead
+        try:
+            yield
+        finally:
+            call.texts, call.rows, call.indices = texts, rows, indices
+            call.failures = self.failures(call.failures)
 
     def failures(self, failed: Mapping[int, RequestError]) -> dict[int, RequestError]:
         """Return the texts that failed since a part of them did, with the first such part's error.

@@ -9,7 +9,6 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from qwen_embed.account import Outcome, Permit
@@ -53,6 +52,7 @@ class Call:
         until: When it must be over, in seconds of `time.monotonic`; `None` where it need not be.
         observer: Told of its requests.
         waiting: How many of its requests wait to be cut and sent.
+        tokens_per_text: An estimate, from the first texts.
     """
 
     texts: Sequence[str]
@@ -67,12 +67,12 @@ class Call:
     until: float | None = None
     observer: Observer = NOBODY
     waiting: int = 0
+    tokens_per_text: float = 0.0
 
-    @cached_property
-    def tokens_per_text(self) -> float:
-        """An estimate, from the first texts."""
-        first = self.texts[:_SAMPLE]
-        return sum(map(estimate_tokens, first)) / max(1, len(first))
+    @property
+    def count(self) -> int:
+        """How many texts are to be sent."""
+        return len(self.texts if self.indices is None else self.indices)
 
 
 class Pipeline:
@@ -123,6 +123,8 @@ class Pipeline:
             RequestError: If no other request would fare better. What this call has in flight is
                 cancelled, and no other call of this pipeline sends anything more.
         """
+        first = call.texts[:_SAMPLE]
+        call.tokens_per_text = sum(map(estimate_tokens, first)) / max(1, len(first))
         queue = RequestQueue(call.texts, indices=call.indices, max_tokens=self._max_request_tokens)
         requests = queue.requests(self._cap)
         self._active[call] = queue

@@ -186,19 +186,19 @@ class Form(Generic[R]):
     Attributes:
         output: What is asked of the service for it.
         rows: Makes what gathers so many rows; dense ones at unit length where the second says so.
-        half: Which half of a pair it is; `None` where a hand-off has no part in it.
+        kind: The kind of vectors that a pair shares; `None` where it takes no part in pairing.
         nodes: Whether the texts may be those of LlamaIndex nodes without their metadata.
     """
 
     output: Output
     rows: Callable[[int, bool], Rows[R]]
-    half: Literal["dense", "sparse"] | None = None
+    kind: Literal["dense", "sparse"] | None = None
     nodes: bool = False
 
 
-LISTS: Form[FloatLists] = Form("dense", ListRows, half="dense")
-SPARSE: Form[SparseVectors] = Form("sparse", SparseRows, half="sparse")
-SPARSE_OF_NODES: Form[SparseVectors] = Form("sparse", SparseRows, half="sparse", nodes=True)
+LISTS: Form[FloatLists] = Form("dense", ListRows, kind="dense")
+SPARSE: Form[SparseVectors] = Form("sparse", SparseRows, kind="sparse")
+SPARSE_OF_NODES: Form[SparseVectors] = Form("sparse", SparseRows, kind="sparse", nodes=True)
 SPARSE_WITH_TOKENS: Form[SparseVectors] = Form("sparse", SparseRows)
 LISTS_AND_SPARSE: Form[tuple[FloatLists, SparseVectors]] = Form("dense&sparse", ListsAndSparse)
 RESULTS: dict[Output, Form[EmbeddingResult]] = {

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import importlib
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from pydantic import SecretStr
 
 from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
+from qwen_embed.process.worker_threads import WorkerThreads
 from qwen_embed.sdk_clients import SdkClient
 from qwen_embed.transport import Reply, Transport, told, without_key
 
@@ -71,11 +71,11 @@ class SdkTransport(Transport):
         self._calls = calls
         self._timeout = timeout
         self._api_key = SecretStr(sdk.key)
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: WorkerThreads | None = None
         if sdk.asynchronous:
             _sharing.setdefault(sdk.client, WeakSet()).add(self)
         else:
-            self._threads = ThreadPoolExecutor(connections, "qwen-embed-client")
+            self._threads = WorkerThreads(connections, "qwen-embed-client")
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Send a JSON body to `path` below the client's root and return the answer."""

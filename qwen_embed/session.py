@@ -1,4 +1,4 @@
-"""The parts behind one embedding object: its pipeline on the background loop, and what it used.
+"""What exists behind one embedding object while it is open: its calls, and what they used.
 
 This module loads aiohttp and numpy, so it is imported with the first call.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -21,8 +22,8 @@ from qwen_embed.assembly import (
     known_limits,
     open_cache,
 )
-from qwen_embed.errors import RequestError, RequestTimeoutError, TextFailure
-from qwen_embed.hybrid import OTHER, Half, Pair, RowsAndHalf
+from qwen_embed.errors import ClosedError, RequestError, RequestTimeoutError, TextFailure
+from qwen_embed.hybrid import NodeText, PairedRequest, PairedVectors
 from qwen_embed.limiter import AccountLimiter, Admit, Limits
 from qwen_embed.logs import Log
 from qwen_embed.long_texts import Cutter, Parts
@@ -46,8 +47,33 @@ from qwen_embed.stream import BLOCKS_AHEAD, Stream
 from qwen_embed.usage import Usage
 from qwen_embed.wire import Output, Parameters, TextType
 
+if TYPE_CHECKING:
+    from qwen_embed.cached_rows import Cache
+
 R = TypeVar("R")
 T = TypeVar("T")
+
+_CLOSE_SECONDS = 5.0
+_CLOSED = "It was closed while this call ran; make a new object."
+
+
+@dataclass(eq=False)
+class _OnLoop:
+    """What a session has on one event loop. A forked child has another loop, and another of these.
+
+    Attributes:
+        runtime: The loop.
+        running: The calls that run.
+        pairing: The vectors that a pair keeps; `None` before they are needed.
+        limiter: The place at the account's limiter, likewise.
+        pipeline: What sends requests, likewise.
+    """
+
+    runtime: runtime.Runtime
+    running: set[asyncio.Task[Any]] = field(default_factory=set)
+    pairing: PairedVectors | None = None
+    limiter: AccountLimiter | None = None
+    pipeline: Pipeline | None = None
 
 
 class Session:
@@ -56,13 +82,12 @@ class Session:
     The forms are at hand as attributes: `session.embed(texts, "document", session.LISTS)`.
 
     Args:
-        settings: The object's options; they are copied.
+        settings: The object's options.
         admit: Waits until a limiter of the user's own lets a request of so many tokens leave.
 
     Attributes:
         usage: What all calls have used so far.
-        pair: What a dense and a sparse object on this session leave for each other; `None` where
-            there is no such pair.
+        paired: Whether a dense and a sparse object keep vectors for each other here.
     """
 
     LISTS = LISTS
@@ -73,20 +98,31 @@ class Session:
     RESULTS = RESULTS
 
     def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
-        # A copy, since the object holds this session: a cycle would keep both until a collection.
-        self._settings = EmbeddingSettings.model_construct(
-            **{name: getattr(settings, name) for name in EmbeddingSettings.model_fields}
-        )
+        self._settings = settings
         self._cutter = Cutter.of(settings.long_text, find_model(settings.model).tokens_per_text)
         self._width = settings.dimension or find_model(settings.model).default_dimension
-        self._runtime: runtime.Runtime | None = None
-        self._pipeline: Pipeline | None = None
-        self._limiter: AccountLimiter | None = None
         self._admit = admit
         self._tracing = build_tracing(settings)
-        self._cache = open_cache(self._settings)
+        self._cache = open_cache(settings)
+        self._node_text: NodeText | None = None
+        self._closed = False
+        self._last: _OnLoop | None = None
         self.usage = Usage()
-        self.pair: Pair | None = None
+        self.paired = False
+
+    def pair_vectors(self, node_text: NodeText | None) -> None:
+        """Let dense and sparse calls keep vectors for each other from now on.
+
+        Args:
+            node_text: See `PairedVectors`.
+        """
+        self._node_text = node_text
+        self.paired = True
+
+    @property
+    def pairing(self) -> PairedVectors | None:
+        """The vectors that are kept, or `None` where there are none."""
+        return None if self._last is None else self._last.pairing
 
     def check(self, texts: Iterable[str]) -> None:
         """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
@@ -154,28 +190,54 @@ class Session:
     @property
     def limits(self) -> Limits:
         """What the account is taken to allow at the moment."""
-        if self._limiter is not None:
-            return self._limiter.limits
-        return known_limits(self._settings)
+        limiter = self._last and self._last.limiter
+        return limiter.limits if limiter else known_limits(self._settings)
 
     def close(self) -> None:
-        """Close the connections, and the cache's file, which other objects open again."""
-        if self._runtime is not None:
-            self._runtime.run(self._close())
-        if self._cache is not None:
-            self._cache.file.close()
+        """End running calls, and close the connections and the cache's file.
+
+        Other objects of the same cache open its file again.
+        """
+        self._closed = True
+        running = runtime.started()
+        # Without a loop (in a forked child, as the interpreter exits) nothing is open. A call that
+        # just begins is either seen by `_close`, or sees that the session is closed.
+        if running is not None:
+            running.run(self._close())
 
     async def aclose(self) -> None:
-        """Close the connections, and the cache's file, which other objects open again."""
-        if self._runtime is not None:
-            await self._runtime.arun(self._close())
+        """End running calls, and close the connections and the cache's file; see `close`."""
+        self._closed = True
+        running = runtime.started()
+        if running is not None:
+            await running.arun(self._close())
+
+    async def _close(self) -> None:
+        here = self._here()
+        for task in here.running:
+            task.cancel()
+        if here.running:
+            await asyncio.wait(here.running, timeout=_CLOSE_SECONDS)
+        if here.limiter is not None:
+            here.limiter.close()
+        if here.pipeline is not None:
+            await here.pipeline.transport.aclose()
         if self._cache is not None:
             await asyncio.to_thread(self._cache.file.close)
 
-    async def _close(self) -> None:
-        if self._limiter is not None and self._pipeline is not None:
-            self._limiter.close()
-            await self._pipeline.transport.aclose()
+    def _here(self) -> _OnLoop:
+        """Return what the session has on the running loop."""
+        here = self._last
+        if here is None or here.runtime is not runtime.current():
+            here = self._last = _OnLoop(runtime.current())
+        return here
+
+    def _pipeline_of(self, here: _OnLoop) -> Pipeline:
+        if here.pipeline is None:
+            here.limiter = build_limiter(self._settings, here.runtime, self._admit)
+            here.pipeline = build_pipeline(self._settings, here.limiter)
+            here.runtime.open.add(here.pipeline.transport)
+        return here.pipeline
 
     def _call(
         self,
@@ -190,26 +252,29 @@ class Session:
 
         Where they are part of a stream, `first` is the place of the first of them.
         """
-        until = until or self.deadline()
         plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
         rows = form.rows(len(plan.unique), self._settings.normalize)
-        half = form.half
-        if self.pair is None or half is None:
-            call = self._request(plan, text_type, form.output, rows, until)
-            return self._observed(
-                plan, call, partial(self._through_cache, plan, rows, call, first=first)
+        paired: PairedRequest | None = None
+        if self.paired and form.kind is not None:
+            paired = PairedRequest.of(
+                form.kind,
+                plan.unique,
+                text_type,
+                of_nodes=form.nodes,
+                node_text=self._node_text,
             )
-        both = RowsAndHalf(rows, OTHER[half])
-        call = self._request(plan, text_type, "dense&sparse", both, until)
-        call.indices = self.pair.take(half, text_type, plan, rows, nodes=form.nodes)
-        embed_half = partial(self._embed_half, self.pair, OTHER[half], plan, both, call)
-        return self._observed(plan, call, embed_half)
+        output = form.output if paired is None else "dense&sparse"
+        call = Call(
+            plan.unique,
+            self._parameters(text_type, output),
+            rows,
+            until=until or self.deadline(),
+        )
+        return self._run(plan, call, rows, paired, first)
 
-    def _request(
-        self, plan: Plan, text_type: TextType, output: Output, rows: Rows[Any], until: float | None
-    ) -> Call:
+    def _parameters(self, text_type: TextType, output: Output) -> Parameters:
         settings = self._settings
-        parameters = Parameters(
+        return Parameters(
             settings.model,
             text_type,
             settings.dimension,
@@ -218,14 +283,78 @@ class Session:
             query_frame=settings.query_frame,
             cut=settings.dimension_by == "client",
         )
-        return Call(plan.unique, parameters, rows, until=until)
 
-    async def _observed(
-        self, plan: Plan, call: Call, embed: Callable[[], Coroutine[Any, Any, Embedded[R]]]
+    async def _run(
+        self,
+        plan: Plan,
+        call: Call,
+        rows: Rows[R],
+        paired: PairedRequest | None,
+        first: int | None,
     ) -> Embedded[R]:
-        """Embed, while spans and the log are told of it."""
+        """Embed the texts of a plan on the background loop: the stages of a call, in their order.
+
+        Each stage sends only what the ones before it left, and on the way back, whatever happened,
+        keeps what has arrived.
+        """
+        if self._closed:
+            raise ClosedError(_CLOSED)
+        here = self._here()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- this is a coroutine
+        here.running.add(task)
+        record = self._record(plan, call)
+        try:
+            with observe(record, self._listeners(), clock=time.perf_counter) as call.observer:
+                stages: list[AbstractAsyncContextManager[None]] = []
+                if paired is not None:
+                    stages.append(self._pairing(here).share(call, paired, plan.counts()))
+                if self._cache is not None:
+                    stages.append(_from_cache(self._cache, plan, call))
+                if self._cutter is not None:
+                    stages.append(_split(self._cutter, call))
+                if self._settings.show_progress_bar and first is None:
+                    stages.append(_progress_bar(self._settings.model, call))
+                try:
+                    async with AsyncExitStack() as entered:
+                        for stage in stages:
+                            await entered.enter_async_context(stage)
+                        await self._dispatch(here, call)
+                except (RequestError, asyncio.CancelledError) as error:
+                    ended = self._ended(error, plan, rows)
+                    if ended is error:
+                        raise
+                    raise ended from None
+                finally:
+                    call.usage.texts = _answered(plan, call)
+                    self.usage.add(call.usage)
+                failures = _failures(plan, call.failures, first or 0) if call.failures else ()
+                embedded = Embedded(
+                    rows.result(plan, self._width), failures, plan.count, call.usage
+                )
+                if embedded.error is not None:
+                    record.failure = Failure.of(embedded.error)
+                return embedded
+        finally:
+            here.running.discard(task)
+
+    def _ended(
+        self, error: RequestError | asyncio.CancelledError, plan: Plan, rows: Rows[Any]
+    ) -> BaseException:
+        """Return the error of a call that ended before its time, with the rows that had arrived."""
+        if isinstance(error, asyncio.CancelledError) and not self._closed:
+            return error
+        ended = ClosedError(_CLOSED) if isinstance(error, asyncio.CancelledError) else error
+        ended.result = rows.result(plan, self._width) if plan.count > 1 else None
+        return ended
+
+    def _pairing(self, here: _OnLoop) -> PairedVectors:
+        here.pairing = here.pairing or PairedVectors(self._node_text)
+        return here.pairing
+
+    def _record(self, plan: Plan, call: Call) -> CallRecord:
         asked = call.parameters
-        record = CallRecord(
+        return CallRecord(
             asked.model,
             asked.text_type,
             asked.output,
@@ -233,101 +362,68 @@ class Session:
             texts=plan.count,
             usage=call.usage,
         )
-        listen: list[Listen] = [self._tracing.listen, Log(lambda: self.limits).listen]
-        with observe(record, listen, clock=time.perf_counter) as call.observer:
-            embedded = await embed()
-            if embedded.error is not None:
-                record.failure = Failure.of(embedded.error)
-            return embedded
 
-    async def _embed_half(
-        self, pair: Pair, other: Half, plan: Plan, both: RowsAndHalf[R], call: Call
-    ) -> Embedded[R]:
-        """Ask for both halves of what is missing, and leave the one that was not asked for."""
-        try:
-            return await self._through_cache(plan, both, call)
-        finally:
-            pair.leave(other, call.parameters.text_type, plan, both.packed)
+    def _listeners(self) -> list[Listen]:
+        return [self._tracing.listen, Log(lambda: self.limits).listen]
 
-    async def _through_cache(
-        self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
-    ) -> Embedded[R]:
-        """Ask for what the cache does not have, and keep what is answered, whatever happens."""
-        if self._cache is None:
-            return await self._embed(plan, rows, call, first)
-        runtime.current().open.add(self._cache.file)
-        cached = self._cache.rows_of(call)
-        wanted = range(len(call.texts)) if call.indices is None else call.indices
-        call.indices = await cached.fill(wanted)
-        call.usage.cached = _given(plan, set(wanted).difference(call.indices))
-        call.rows = cached
-        try:
-            return await self._embed(plan, rows, call, first)
-        finally:
-            await cached.save()
-
-    async def _embed(
-        self, plan: Plan, rows: Rows[R], call: Call, first: int | None = None
-    ) -> Embedded[R]:
-        bar: tqdm[Any] | None = None
-        parts = await self._parts(call)
-        sent = call if parts is None else parts.call_for(call)
-        count = len(sent.texts if sent.indices is None else sent.indices)
-        if self._settings.show_progress_bar and count > 1 and first is None:
-            bar = tqdm(total=count, unit="text", desc=self._settings.model)
-            sent.progress = bar.update
-        try:
-            if count:
-                await self._in_time(sent)
-        except RequestError as error:
-            error.result = rows.result(plan, self._width) if plan.count > 1 else None
-            raise
-        finally:
-            if bar is not None:
-                bar.close()
-            if parts is not None:
-                call.failures = parts.failures(sent.failures)
-            call.usage.texts = _answered(plan, call)
-            self.usage.add(call.usage)
-        failures = _failures(plan, call.failures, first or 0) if call.failures else ()
-        return Embedded(rows.result(plan, self._width), failures, plan.count, call.usage)
-
-    async def _parts(self, call: Call) -> Parts | None:
-        """Return what is sent where one of the call's texts may be too long, else `None`."""
-        cutter = self._cutter
-        if cutter is None:
-            return None
-        indices = range(len(call.texts)) if call.indices is None else call.indices
-        texts = {index: call.texts[index] for index in indices}
-        if not any(map(cutter.may_cut, texts.values())):
-            return None
-        # A thread of its own, since megabytes take a while to count.
-        return await asyncio.to_thread(Parts, texts, cutter)
-
-    async def _in_time(self, call: Call) -> None:
-        """Send a call, and cut it off when its time is over."""
-        sending = self._pipeline_here().embed(call)
+    async def _dispatch(self, here: _OnLoop, call: Call) -> None:
+        """Send what is left of a call, and cut it off when its time is over."""
+        if not call.count:
+            return
+        sending = self._pipeline_of(here).embed(call)
         if call.until is None:
-            return await sending
+            await sending
+            return
         try:
             await asyncio.wait_for(sending, max(0.0, call.until - time.monotonic()))
         except asyncio.TimeoutError as error:
             if isinstance(error, RequestError):
                 raise
         else:
-            return None
+            return
         raise RequestTimeoutError(
             f"The call was not done within total_timeout, {self._settings.total_timeout:g} seconds."
         )
 
-    def _pipeline_here(self) -> Pipeline:
-        """Return the pipeline on the running loop, made anew where the process was forked."""
-        if self._pipeline is None or self._runtime is not runtime.current():
-            self._runtime = runtime.current()
-            self._limiter = build_limiter(self._settings, self._runtime, self._admit)
-            self._pipeline = build_pipeline(self._settings, self._limiter)
-            self._runtime.open.add(self._pipeline.transport)
-        return self._pipeline
+
+@asynccontextmanager
+async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
+    """Take from the cache what it has, and keep what is answered, whatever happens."""
+    runtime.current().open.add(cache.file)
+    cached = cache.rows_of(call)
+    wanted = range(len(call.texts)) if call.indices is None else call.indices
+    call.indices = await cached.fill(wanted)
+    call.usage.cached = _given(plan, set(wanted).difference(call.indices))
+    call.rows = cached
+    try:
+        yield
+    finally:
+        await cached.save()
+
+
+@asynccontextmanager
+async def _split(cutter: Cutter, call: Call) -> AsyncIterator[None]:
+    """Send parts in place of texts that are too long."""
+    indices = range(len(call.texts)) if call.indices is None else call.indices
+    texts = {index: call.texts[index] for index in indices}
+    if not any(map(cutter.may_cut, texts.values())):
+        yield
+        return
+    # A thread of its own, since megabytes take a while to count.
+    parts = await asyncio.to_thread(Parts, texts, cutter)
+    with parts.sent_for(call):
+        yield
+
+
+@asynccontextmanager
+async def _progress_bar(model: str, call: Call) -> AsyncIterator[None]:
+    """Show how many of the texts to send are done."""
+    if call.count < 2:
+        yield
+        return
+    with tqdm(total=call.count, unit="text", desc=model) as bar:
+        call.progress = bar.update
+        yield
 
 
 def _answered(plan: Plan, call: Call) -> int:

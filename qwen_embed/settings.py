@@ -431,6 +431,26 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         copied.__pydantic_fields_set__ = self.model_fields_set | changes.keys()
         return copied
 
+    def copy(
+        self,
+        *,
+        include: object = None,
+        exclude: object = None,
+        update: Mapping[str, Any] | None = None,
+        deep: bool = False,
+    ) -> Self:
+        """Return what `model_copy` returns; pydantic's old name for it.
+
+        Raises:
+            TypeError: For `include` and `exclude`, which would leave out options.
+        """
+        if include is not None or exclude is not None:
+            raise TypeError(
+                "copy(include=..., exclude=...) would leave out options: "
+                "use model_copy(update={...})."
+            )
+        return self.model_copy(update=update, deep=deep)
+
     def __getstate__(self) -> dict[Any, Any]:
         """Return what a pickle holds.
 

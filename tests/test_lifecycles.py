@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import gc
+import os
 import pickle
 import signal
 import subprocess
@@ -16,10 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faces import API_KEY, FACES
+from held_engine import HeldEngine
 
 from qwen_embed import ClosedError, QwenEmbedder, runtime
+from qwen_embed.emulator import Emulator
 
 TEXTS = [f"text {n}" for n in range(23)]
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 def test_two_event_loops_one_after_the_other(face, service):
@@ -172,13 +177,14 @@ def test_making_an_object_starts_no_thread():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def run_program(program, service, in_flight=lambda process: None):
+def run_program(program, service, in_flight=lambda process: None, *, dev_mode=True):
     """Run a program that asks a service, and do something once it has a request in flight.
 
     Returns:
         What it wrote to standard output and to standard error, and its exit code.
     """
-    command = [sys.executable, "-X", "dev", "-c", PREAMBLE + program, service.native_url]
+    command = [sys.executable, *(["-X", "dev"] if dev_mode else [])]
+    command += ["-c", PREAMBLE + program, service.native_url]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -224,7 +230,7 @@ def test_a_program_ends_at_once_with_work_in_flight(service):
     assert time.monotonic() - started < 60
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+@forks
 def test_a_forked_child_makes_a_loop_and_connections_of_its_own(service):
     done = run_program(
         """
@@ -242,6 +248,186 @@ print('parent', embedder.embed_query('a').dense.tolist() == row, status)
     )
 
     assert done == ("child True\nparent True 0\n", "", 0)
+
+
+@forks
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "embedder.close()",
+        "asyncio.run(embedder.aclose())",
+        "embedder.__exit__(None, None, None)",
+        "with embedder: sys.exit(0)",
+        "embedder.embed_query('a'); embedder.close()",
+    ],
+)
+@pytest.mark.parametrize("cache", ["None", "tempfile.mkdtemp()"], ids=["no cache", "cache"])
+def test_a_forked_child_closes_what_its_parent_opened(service, ending, cache):
+    done = run_program(
+        f"""
+import tempfile, time, warnings
+warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
+embedder = QwenEmbedder(api_key={API_KEY!r}, base_url=sys.argv[1], cache={cache})
+embedder.embed_query('a')
+child = os.fork()
+if child == 0:
+    if {cache != "None"}:
+        embedder.embed_query('a')  # which the cache has
+    {ending}
+    sys.exit(0)
+for _ in range(2000):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.01)
+else:
+    os.kill(child, 9)
+    status = 'it hangs'
+print(status, embedder.embed_query('b').dense.shape)
+embedder.close()
+""",
+        service,
+        dev_mode=False,  # which warns of what a child that just ends leaves open
+    )
+
+    assert done == ("0 (1, 1024)\n", "", 0)
+
+
+@forks
+@pytest.mark.parametrize(
+    "holder",
+    [
+        "threading.Thread(target=lambda: [embedder.limits for _ in range(5000)])",
+        "threading.Thread(target=lambda: [QwenEmbedder(**options).limits for _ in range(500)])",
+        "threading.Thread(target=dense.embed_documents, args=[[f't {n}' for n in range(300)]])",
+    ],
+    ids=["an object in use", "objects that open", "a pair"],
+)
+def test_a_fork_while_another_thread_works_leaves_a_child_that_works(service, holder):
+    done = run_program(
+        f"""
+import random, time, warnings
+from langchain_qwen_embed import QwenEmbeddings
+warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
+options = {{'api_key': {API_KEY!r}, 'base_url': sys.argv[1], 'dimension': 64}}
+dense = QwenEmbeddings(**options)
+sparse = dense.sparse()
+dense.embed_query('a')
+statuses = set()
+for _ in range(6):
+    thread = {holder}
+    thread.start()
+    time.sleep(random.random() / 100)
+    child = os.fork()
+    if child == 0:
+        embedder.embed_query('a'), dense.embed_query('a'), sparse.embed_query('a')
+        os._exit(0)
+    for _ in range(2000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, 9)
+        status = 'it hangs'
+    statuses.add(status)
+    thread.join()
+print(statuses)
+""",
+        service,
+    )
+
+    assert done[0] == "{0}\n", done
+
+
+@forks
+def test_a_fork_while_another_thread_loads_the_package_leaves_a_child_that_works(service):
+    done = run_program(
+        """
+import time, warnings
+warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
+thread = threading.Thread(target=embedder.embed_query, args=['a'])
+thread.start()
+while 'qwen_embed.session' not in sys.modules:
+    pass
+child = os.fork()
+if child == 0:
+    embedder.embed_query('a')
+    os._exit(0)
+for _ in range(2000):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.01)
+else:
+    os.kill(child, 9)
+    status = 'it hangs'
+print(status)
+thread.join()
+""",
+        service,
+    )
+
+    assert done[0] == "0\n", done
+
+
+def test_a_thread_that_outlives_the_main_thread_goes_on_embedding(service):
+    host = service.native_url.replace("127.0.0.1", "localhost")
+    done = run_program(
+        f"""
+options = {{'api_key': {API_KEY!r}, 'base_url': {host!r}, 'long_text': 'truncate'}}
+embedder = QwenEmbedder(**options)
+embedder.embed_query('before')
+def work():
+    threading.main_thread().join()
+    for each in (embedder, QwenEmbedder(**options)):  # the second looks the host up
+        print(each.embed_documents(['after', 'word ' * 9000]).dense.shape)
+        each.close()
+threading.Thread(target=work).start()
+""",
+        service,
+    )
+
+    assert done == ("(2, 1024)\n" * 2, "", 0)
+
+
+def test_a_first_call_after_the_main_threads_end_works_or_says_why_not(service):
+    done = run_program(
+        """
+from qwen_embed import QwenEmbedError
+def work():
+    threading.main_thread().join()
+    try:
+        print(embedder.embed_query('after').dense.shape)
+    except QwenEmbedError as error:
+        print('(1, 64)' if 'interpreter is exiting' in str(error) else error)
+threading.Thread(target=work).start()
+""",
+        service,
+    )
+
+    assert done == ("(1, 64)\n", "", 0)
+
+
+def test_a_call_in_an_exit_handler_works_or_says_why_not(service):
+    done = run_program(
+        """
+import atexit
+from qwen_embed import ClosedError
+def late(name):
+    try:
+        print(name, embedder.embed_query('late').dense.shape)
+    except ClosedError as error:
+        print(name, 'interpreter is exiting' in str(error))
+        embedder.close()
+atexit.register(late, 'first')
+embedder.embed_query('a')
+atexit.register(late, 'last')
+""",
+        service,
+    )
+
+    assert done == ("last (1, 64)\nfirst True\n", "", 0)
 
 
 def test_an_interrupt_stops_a_blocking_call_at_once(service):
@@ -269,3 +455,63 @@ def test_no_thread_but_one_is_left_by_many_objects(service):
 
     left = {thread for thread in set(threading.enumerate()) - before if not thread.daemon}
     assert {thread.name for thread in left if "asyncio" not in thread.name} == set()
+
+
+def held_service():
+    engine = HeldEngine()
+    service = Emulator(engine=engine, api_key=API_KEY)
+    service.set_model("text-embedding-v4", dimensions={8}, default_dimension=8)
+    return engine, service
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_closing_ends_the_calls_of_other_threads_with_what_had_arrived(face, count):
+    engine, service = held_service()
+    with service, ThreadPoolExecutor(1) as thread:
+        embeddings = face(service, max_concurrency=2)
+        engine.let_go()
+        face.query(embeddings, "opened")
+        engine.hold()
+        call = thread.submit(face.documents, embeddings, [f"text {n}" for n in range(count)])
+        while len(service.requests) < 2:
+            time.sleep(0.01)
+
+        embeddings.close()
+
+        error = call.exception(timeout=30)
+        assert isinstance(error, ClosedError)
+        if count > 1:
+            rows = getattr(error.result, "dense", error.result)
+            assert len(rows) == count
+        else:
+            assert error.result is None
+        engine.let_go()
+
+
+def test_closing_while_the_first_call_begins_leaves_no_connection_open(service):
+    for attempt in range(60):
+        embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64)
+        with ThreadPoolExecutor(1) as thread:
+            call = thread.submit(embedder.embed_query, "a")
+            time.sleep(attempt / 20_000)
+            embedder.close()
+            assert isinstance(call.exception(timeout=30), (ClosedError, type(None)))
+        session = embedder._opening.session
+        here = session and session._last
+        pipeline = here and here.pipeline
+        http = pipeline and pipeline.transport._session
+        assert http is None or http.closed
+
+
+def test_calls_and_closes_of_many_threads_end_with_a_vector_or_a_clear_error(service):
+    service.latency = 0.002
+    for _ in range(10):
+        embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64)
+        with ThreadPoolExecutor(8) as threads:
+            calls = [threads.submit(embedder.embed_documents, TEXTS) for _ in range(6)]
+            time.sleep(0.003)
+            closing = threads.submit(embedder.close)
+            calls += [threads.submit(embedder.embed_query, "late") for _ in range(3)]
+            errors = [call.exception(timeout=30) for call in calls]
+        assert closing.exception() is None
+        assert {type(error) for error in errors} <= {ClosedError, type(None)}

@@ -248,7 +248,7 @@ def test_a_text_at_fault_is_named_by_its_place_in_the_whole_list(service, batch)
 def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch):
     embedding = make(service, embed_batch_size=10, dimension=64, max_concurrency=1)
     embedding.get_text_embedding("warm")
-    pipeline = embedding._session._pipeline
+    pipeline = embedding._session._last.pipeline
     limiter = pipeline._limiter
     served = limiter.served
 

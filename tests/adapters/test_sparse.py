@@ -120,7 +120,7 @@ def test_a_dense_object_without_a_pair_asks_for_nothing_more_and_holds_nothing(s
     _ = dense.embed_query("a") if kind is QwenEmbeddings else dense.get_query_embedding("a")
 
     assert "output_type" not in service.requests[0].body["parameters"]
-    assert dense._session.pair is None
+    assert dense._session.pairing is None
 
 
 @pytest.mark.parametrize("kind", [QwenEmbeddings, QwenEmbedding])

@@ -1,9 +1,8 @@
-"""The hand-off: each half taken once, never another text's, and no more held than allowed."""
+"""Pairing: each vector taken once, never another text's, and no more kept than allowed."""
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 
 import pytest
 from faces import API_KEY
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_embed.errors import PartialFailureError
-from qwen_embed.hybrid import HandOff, Pair, key_of
+from qwen_embed.hybrid import Claim, KeptVectors, TextKey, key_of
 from qwen_embed.planner import plan_texts
 from qwen_embed.rows import LISTS, SPARSE, SPARSE_OF_NODES
 from qwen_embed.session import Session
@@ -19,120 +18,189 @@ from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.sparse import SparseRow
 
 
-def key(text, role="document"):
-    return key_of(role, text)
+def key(text, node=None):
+    return TextKey(key_of("document", text), node)
 
 
-def left(*texts, takings=1, size=8):
-    return [((key(text),), takings, text.encode().ljust(size, b".")) for text in texts]
+def kept_of(*texts, count=1, size=8):
+    return [(key(text), count, text.encode().ljust(size, b".")) for text in texts]
 
 
-def test_what_was_left_is_taken_once():
-    hand_off = HandOff()
-    hand_off.put(left("a", "b"))
+def take(kept, *texts, count=1):
+    """Take the vectors of texts, one after the other, for calls that deliver them."""
+    taken = []
+    for text in texts:
+        claim = Claim(kept)
+        taken.append(claim.take(key(text).text, count))
+        claim.settle(delivered=True)
+    return taken
 
-    assert hand_off.take(key("a")) == b"a......."
-    assert hand_off.take(key("a")) is None
-    assert len(hand_off) == 1
+
+def take_of_node(kept, node):
+    claim = Claim(kept)
+    packed = claim.take_of_node(node)
+    claim.settle(delivered=True)
+    return packed
+
+
+def test_a_kept_vector_is_taken_once():
+    kept = KeptVectors()
+    kept.store(kept_of("a", "b"))
+
+    assert take(kept, "a", "a") == [b"a.......", None]
+    assert len(kept) == 1
 
 
 def test_a_role_is_part_of_the_key():
-    hand_off = HandOff()
-    hand_off.put(left("a"))
+    kept = KeptVectors()
+    kept.store(kept_of("a"))
 
-    assert hand_off.take(key("a", "query")) is None
+    assert Claim(kept).take(key_of("query", "a")) is None
 
 
-def test_the_same_text_of_two_calls_is_there_twice():
-    hand_off = HandOff()
-    hand_off.put([((key("a"),), 1, b"first")])
-    hand_off.put([((key("a"),), 1, b"second")])
+def test_the_same_text_of_two_calls_is_kept_twice():
+    kept = KeptVectors()
+    kept.store([(key("a"), 1, b"first")])
+    kept.store([(key("a"), 1, b"second")])
 
-    assert [hand_off.take(key("a")) for _ in range(3)] == [b"first", b"second", None]
+    assert take(kept, "a", "a", "a") == [b"first", b"second", None]
 
 
 def test_a_text_that_stood_twice_in_a_call_may_be_taken_apart_or_together():
-    hand_off = HandOff()
-    hand_off.put(left("a", "b", takings=2))
+    kept = KeptVectors()
+    kept.store(kept_of("a", "b", count=2))
 
-    assert [hand_off.take(key("a")) is not None for _ in range(3)] == [True, True, False]
-    assert hand_off.take(key("b"), takings=2) is not None
-    assert hand_off.take(key("b")) is None
+    assert [vector is not None for vector in take(kept, "a", "a", "a")] == [True, True, False]
+    assert take(kept, "b", count=2) == [b"b......."]
+    assert take(kept, "b") == [None]
 
 
-def test_nodes_of_one_text_that_differ_in_metadata_are_not_taken_for_each_other():
-    hand_off = HandOff()
-    for n in range(2):
-        hand_off.put([((key(f"n: {n}\n\ntext"), key_of("node", "text")), 1, b"vector %d" % n)])
+def test_a_vector_set_aside_for_one_call_is_not_there_for_another():
+    kept = KeptVectors()
+    kept.store(kept_of("a"))
 
-    assert hand_off.take(key_of("node", "text")) is None
-    assert hand_off.take(key("n: 1\n\ntext")) == b"vector 1"
-    assert hand_off.take(key_of("node", "text")) == b"vector 0"
+    first, second = Claim(kept), Claim(kept)
+
+    assert first.take(key("a").text) == b"a......."
+    assert second.take(key("a").text) is None
+
+
+def test_a_vector_that_a_call_did_not_deliver_is_kept_for_the_next():
+    kept = KeptVectors()
+    kept.store(kept_of("a", count=2))
+    claim = Claim(kept)
+    claim.take(key("a").text, 2)
+
+    claim.settle(delivered=False)
+
+    assert take(kept, "a", "a", "a") == [b"a.......", b"a.......", None]
+
+
+def test_a_vector_that_was_evicted_while_a_call_had_it_is_gone_whatever_comes_of_the_call():
+    for delivered in (True, False):
+        kept = KeptVectors(capacity=1000)
+        kept.store(kept_of("a"))
+        claim = Claim(kept)
+        claim.take(key("a").text)
+        kept.store(kept_of("b", size=1000))
+
+        claim.settle(delivered=delivered)
+
+        assert take(kept, "a", "b") == [None, b"b" + b"." * 999]
+        assert (len(kept), kept.size) == (0, 0)
+
+
+def test_a_node_is_found_by_its_text_where_one_document_alone_stands_for_it():
+    kept = KeptVectors()
+    kept.store([(key("n: 0\n\ntext", b"text"), 2, b"vector")])
+
+    assert [take_of_node(kept, b"text") for _ in range(3)] == [b"vector", b"vector", None]
+
+
+@pytest.mark.parametrize("other", ["n: 1\n\ntext", "text"], ids=["other metadata", "no metadata"])
+def test_a_node_is_not_found_once_another_document_stands_for_its_text(other):
+    kept = KeptVectors()
+    kept.store([(key("n: 0\n\ntext", b"text"), 1, b"vector 0"), (key(other, b"text"), 1, b"other")])
+
+    assert take_of_node(kept, b"text") is None
+    assert take(kept, other) == [b"other"]
+    assert take_of_node(kept, b"text") is None  # the one that is left may be the wrong one
+    assert take(kept, "n: 0\n\ntext") == [b"vector 0"]
+
+
+def test_a_node_is_found_again_once_all_documents_of_its_text_are_gone():
+    kept = KeptVectors()
+    kept.store([(key("n: 0\n\ntext", b"text"), 1, b"0"), (key("n: 1\n\ntext", b"text"), 1, b"1")])
+    take(kept, "n: 0\n\ntext", "n: 1\n\ntext")
+    kept.store([(key("n: 2\n\ntext", b"text"), 1, b"2")])
+
+    assert take_of_node(kept, b"text") == b"2"
 
 
 def test_nothing_is_held_once_all_was_taken():
-    hand_off = HandOff()
+    kept = KeptVectors()
     for _ in range(3):
-        hand_off.put([((key(f"{n}"), key_of("node", f"{n}")), 1, b"x" * 100) for n in range(50)])
-    for n in range(150):
-        assert hand_off.take(key(f"{n % 50}"))
+        kept.store([(key(f"{n}", b"%d" % n), 1, b"x" * 100) for n in range(50)])
+    assert None not in take(kept, *[f"{n % 50}" for n in range(150)])
 
-    assert (len(hand_off), hand_off.size) == (0, 0)
-    assert hand_off._vectors == {}
+    assert (len(kept), kept.size) == (0, 0)
+    assert (kept._vectors, kept._nodes, kept._calls) == ({}, {}, {})
 
 
 def test_the_oldest_calls_are_forgotten_whole_and_the_newest_never():
-    hand_off = HandOff(capacity=3000)
-    hand_off.put(left("a", "b", size=500))
-    hand_off.put(left("c", "d", size=500))
-    assert len(hand_off) == 2
+    kept = KeptVectors(capacity=3000)
+    kept.store(kept_of("a", "b", size=500))
+    kept.store(kept_of("c", "d", size=500))
+    assert len(kept) == 2
 
-    hand_off.put(left("e", "f", "g", "h", size=5000))
+    kept.store(kept_of("e", "f", "g", "h", size=5000))
 
-    assert [hand_off.take(key(text)) is not None for text in "abcdefgh"] == [False] * 4 + [True] * 4
-
-
-@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abcde"), st.integers(1, 3))))
-def test_a_vector_is_never_another_texts(steps):
-    hand_off = HandOff(capacity=2500)
-    for put, text, takings in steps:
-        if put:
-            hand_off.put(left(text, takings=takings))
-        else:
-            taken = hand_off.take(key(text), takings)
-            assert taken is None or taken.startswith(text.encode())
-        assert hand_off.size <= 2500
+    assert [bool(vector) for vector in take(kept, *"abcdefgh")] == [False] * 4 + [True] * 4
 
 
-def test_threads_take_each_vector_once():
-    hand_off = HandOff()
-    texts = [f"text {n}" for n in range(500)]
-    taken = []
-    start = threading.Barrier(16)
-
-    def work(thread):
-        start.wait()
-        for n in range(thread, 500, 4):  # four threads for each text
-            hand_off.put(left(texts[n], size=16))
-            taken.append((texts[n], hand_off.take(key(texts[n]))))
-
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(work, range(16)))
-
-    assert all(vector.startswith(text.encode()) for text, vector in taken)
-    assert len(hand_off) == 0
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["store", "take", "settle", "give back"]),
+            st.sampled_from("abcde"),
+            st.integers(1, 3),
+        )
+    )
+)
+def test_a_vector_is_never_another_texts_and_never_taken_more_often_than_it_was_given(steps):
+    kept = KeptVectors(capacity=2500)
+    given_of, taken_of = Counter(), Counter()
+    open_claims: list[tuple[Claim, str, int]] = []
+    for step, text, count in steps:
+        if step == "store":
+            kept.store(kept_of(text, count=count))
+            given_of[text] += count
+        elif step == "take":
+            claim = Claim(kept)
+            packed = claim.take(key(text).text, count)
+            assert packed is None or packed.startswith(text.encode())
+            claimed = sum(each for _, each in claim._claimed)
+            open_claims.append((claim, text, claimed))
+            taken_of[text] += claimed
+        elif open_claims:
+            claim, claimed_text, claimed = open_claims.pop(0)
+            claim.settle(delivered=step == "settle")
+            if step != "settle":
+                taken_of[claimed_text] -= claimed
+        assert taken_of <= given_of
+        assert kept.size <= 2500
 
 
 @pytest.fixture
 def session(service):
     session = Session(EmbeddingSettings(api_key=API_KEY, base_url=service.native_url, dimension=64))
-    session.pair = Pair(node_text=lambda text: text.partition("\n\n")[2] or None)
+    session.pair_vectors(lambda text: text.partition("\n\n")[2] or None)
     yield session
     session.close()
 
 
-def waiting(session):
-    return {half: len(held) for half, held in session.pair.waiting.items()}
+def kept_by(session):
+    return {kind: len(kept) for kind, kept in session.pairing.kept.items()}
 
 
 @pytest.mark.parametrize(("first", "second"), [(LISTS, SPARSE), (SPARSE, LISTS)])
@@ -147,10 +215,10 @@ def test_the_second_side_costs_nothing_whichever_it_is(service, session, first, 
 
     assert (sent, len(service.requests), usage.requests) == (3, 3, 0)
     assert len(rows) == 25
-    assert waiting(session) == {"dense": 0, "sparse": 0}
+    assert kept_by(session) == {"dense": 0, "sparse": 0}
 
 
-def test_a_row_that_waited_is_the_row_that_would_have_been_sent(service, session):
+def test_a_kept_vector_is_the_vector_that_would_have_been_sent(service, session):
     texts = ["The wind rises.", "风起了。", "The wind rises."]
     alone = Session(EmbeddingSettings(api_key=API_KEY, base_url=service.native_url, dimension=64))
     session.embed(texts, "document", LISTS)
@@ -170,10 +238,10 @@ def test_only_what_is_missing_is_asked_for(service, session):
     session.embed(["b", "c", "a"], "document", SPARSE)
 
     assert [request.body["input"]["texts"] for request in service.requests] == [["c"]]
-    assert waiting(session) == {"dense": 1, "sparse": 0}
+    assert kept_by(session) == {"dense": 1, "sparse": 0}
 
 
-def test_a_query_never_gets_the_half_of_a_document(service, session):
+def test_a_query_never_gets_the_vector_of_a_document(service, session):
     session.embed(["a"], "document", LISTS)
 
     session.embed(["a"], "query", SPARSE)
@@ -205,7 +273,7 @@ def test_a_node_is_found_by_its_text_without_metadata_only_where_nodes_are_asked
     assert len(row.indices) > 4
 
 
-def test_halves_of_a_call_that_failed_in_part_are_not_lost(service, session):
+def test_vectors_that_came_along_with_a_call_that_failed_in_part_are_kept(service, session):
     texts = ["fine", "word " * 10_000, "also fine"]
 
     with pytest.raises(PartialFailureError, match="1 of 3 texts"):

@@ -77,8 +77,8 @@ def retriever(store, dense, **options):
 
 def waiting(dense):
     """Return how many dense and sparse vectors wait in the pair of an object."""
-    pair = dense._session.pair
-    return (len(pair.waiting["dense"]), len(pair.waiting["sparse"])) if pair else None
+    pairing = dense._session.pairing
+    return (len(pairing.kept["dense"]), len(pairing.kept["sparse"])) if pairing else None
 
 
 def stored(client, name="c"):
