@@ -39,7 +39,6 @@ def main() -> None:
         )
 
         # The index takes `embed_model` and the engine `llm`: what is left out would be OpenAI's.
-        # With `use_async` all hand-overs of `embed_batch_size` texts run side by side, not in turn.
         index = VectorStoreIndex(read_nodes(), embed_model=embedding, use_async=True)
         used = embedding.usage
         print(f"{used.texts} passages in {used.requests} requests.")

@@ -8,17 +8,17 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from pydantic import Field, field_validator
 
+from llamaindex_qwen_embed.events import dense_events
 from llamaindex_qwen_embed.fields import LlamaIndexFields
-from llamaindex_qwen_embed.hand_overs import aembed_slice, embed_slice, hand_overs
-from llamaindex_qwen_embed.listeners import somebody_listens
 from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding, node_text
 
 
 class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     """Qwen text embeddings for LlamaIndex. Safe to use from threads and from any event loop.
 
-    Texts go out as documents, queries as queries with `instruct`. LlamaIndex hands over
-    `embed_batch_size` texts at a time; they are cut into requests here, which run side by side.
+    Texts are sent as documents, queries as queries with `instruct`. A list of any length may be
+    given at once: it is split into batches that are sent side by side, duplicates are sent once,
+    and a request that fails is retried alone.
 
     `get_query_embedding`, `get_text_embedding` and their async twins return one row of `dimension`
     Python floats. They raise `InputError` for a text that cannot be embedded, before anything is
@@ -45,7 +45,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     callback_manager: CallbackManager = Field(
         default_factory=lambda: CallbackManager([]), exclude=True
     )
-    """LlamaIndex's handlers of callbacks, which hear of every hand-over; none where not given."""
+    """LlamaIndex's handlers of callbacks, which hear of every call; none where not given."""
 
     embeddings_cache: Any = None
     """LlamaIndex's cache, which is refused: it would give a query the vector of the equal document.
@@ -67,20 +67,19 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
             )
 
     def get_text_embedding_batch(
-        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+        self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[list[float]]:
         """Embed texts that are to be found.
 
-        All are checked before the first hand-over leaves, and what one hand-over loses costs the
-        others nothing.
+        The whole list is one call: it is split into batches here, which are sent side by side.
 
         Args:
             texts: Any number of texts.
-            show_progress: Show LlamaIndex's own bar, which counts hand-overs.
-            **kwargs: Passed on to LlamaIndex.
+            show_progress: Show a progress bar, in texts.
+            **_: Accepted as LlamaIndex has them; none has an effect.
 
         Returns:
-            One row of `dimension` Python floats a text, in the order of `texts`.
+            One row of `dimension` Python floats per text, in the order of `texts`.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
@@ -89,19 +88,21 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
             RequestError: If the only text failed, or the call as a whole, such as for a bad key.
             ClosedError: After `close()`.
         """
-        self._session.check(texts)
-        with hand_overs(heard=somebody_listens(self), until=self._session.deadline()) as gathered:
-            rows = super().get_text_embedding_batch(texts, show_progress, **kwargs)
-        return gathered.whole(texts, rows)
+        texts = self._session.as_list(texts)
+        with dense_events(self, texts) as finish:
+            rows = self._rows(texts, "document", show_progress=show_progress)
+            finish(rows)
+        return rows
 
     async def aget_text_embedding_batch(
-        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+        self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[list[float]]:
         """Embed texts that are to be found; see `get_text_embedding_batch`."""
-        self._session.check(texts)
-        with hand_overs(heard=somebody_listens(self), until=self._session.deadline()) as gathered:
-            rows = await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
-        return gathered.whole(texts, rows)
+        texts = self._session.as_list(texts)
+        with dense_events(self, texts) as finish:
+            rows = await self._arows(texts, "document", show_progress=show_progress)
+            finish(rows)
+        return rows
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._rows([query], "query")[0]
@@ -116,10 +117,10 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
         return (await self._arows([text], "document"))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return embed_slice(texts, lambda until: self._rows(texts, "document", until))
+        return self._rows(texts, "document")
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await aembed_slice(texts, lambda until: self._arows(texts, "document", until))
+        return await self._arows(texts, "document")
 
     def sparse(self) -> QwenSparseEmbedding:
         """Return an object for sparse vectors that shares requests with this one.

@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 
 class PerRequest(BaseRateLimiter):
-    """A limiter that requests acquire, in place of LlamaIndex's hand-overs.
+    """A limiter that requests acquire, in place of LlamaIndex's calls.
 
-    LlamaIndex acquires once for each hand-over, which is many requests, and names no tokens. So
-    what it acquires here lets it pass, and every request acquires from the limiter behind.
+    LlamaIndex acquires once per call, and names no tokens. So what it acquires here lets it pass,
+    and every request, retries included, acquires from the limiter behind.
 
     Attributes:
         limiter: The limiter that was given.
@@ -30,10 +30,10 @@ class PerRequest(BaseRateLimiter):
         self.limiter = limiter
 
     def acquire(self, num_tokens: int = 0) -> None:
-        """Let a hand-over pass."""
+        """Let a call of LlamaIndex pass."""
 
     async def async_acquire(self, num_tokens: int = 0) -> None:
-        """Let a hand-over pass."""
+        """Let a call of LlamaIndex pass."""
 
 
 class LlamaIndexFields(EmbedderBase):
@@ -42,14 +42,13 @@ class LlamaIndexFields(EmbedderBase):
     model_name: str = "unknown"
     """The option `model` under LlamaIndex's name."""
 
-    embed_batch_size: int = Field(default=1920, gt=0, le=2048, exclude=True)
-    """Texts that LlamaIndex hands over at a time, 2,048 at most, in sync code one hand-over after
-    the other. Not the size of a request, which is `batch_size`: this is six times 32 requests of 10
-    texts."""
+    embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
+    """LlamaIndex's own option, without effect here: a list is embedded in one call, and
+    `batch_size` is how many texts a request has."""
 
     num_workers: int | None = Field(default=None, exclude=True)
-    """How many hand-overs LlamaIndex runs side by side in async code; requests are bounded by
-    `max_concurrency` whatever this says."""
+    """LlamaIndex's own option, without effect here: `max_concurrency` is how many requests are in
+    flight."""
 
     rate_limiter: Any = Field(default=None, exclude=True)
     """A limiter of LlamaIndex's: acquired once for every request that leaves, repeats included,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 
+from llamaindex_qwen_embed.events import sparse_events
 from llamaindex_qwen_embed.fields import LlamaIndexFields
 from qwen_embed.client import SparseBase
 
@@ -138,6 +139,39 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
         session = self._session
         embedded = await session.aembed(texts, "document", session.SPARSE_OF_NODES)
         return self._whole(embedded).rows()
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **_: Any
+    ) -> list[dict[int, float]]:
+        """Embed texts that are to be found, the whole list in one call.
+
+        Args:
+            texts: Any number of texts.
+            show_progress: Show a progress bar, in texts.
+            **_: Accepted as LlamaIndex has them; none has an effect.
+
+        Returns:
+            One vector per text, a dict from index to value, in the order of `texts`.
+
+        Raises:
+            QwenEmbedError: As from `encode_documents`.
+        """
+        texts = self._session.as_list(texts)
+        with sparse_events(self, texts) as finish:
+            rows = self._sparse(texts, "document", show_progress=show_progress).rows()
+            finish(rows)
+        return rows
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **_: Any
+    ) -> list[dict[int, float]]:
+        """Embed texts that are to be found; see `get_text_embedding_batch`."""
+        texts = self._session.as_list(texts)
+        with sparse_events(self, texts) as finish:
+            vectors = await self._asparse(texts, "document", show_progress=show_progress)
+            rows = vectors.rows()
+            finish(rows)
+        return rows
 
     def _get_query_embedding(self, query: str) -> dict[int, float]:
         return self._sparse([query], "query").rows()[0]

@@ -151,16 +151,20 @@ class EmbedderBase(EmbeddingSettings):
         return embedded.whole()
 
     def _rows(
-        self, texts: Iterable[str], text_type: TextType, until: float | None = None
+        self, texts: Iterable[str], text_type: TextType, *, show_progress: bool = False
     ) -> list[list[float]]:
         session = self._session
-        return self._whole(session.embed(texts, text_type, session.LISTS, until=until))
+        return self._whole(
+            session.embed(texts, text_type, session.LISTS, show_progress=show_progress)
+        )
 
     async def _arows(
-        self, texts: Iterable[str], text_type: TextType, until: float | None = None
+        self, texts: Iterable[str], text_type: TextType, *, show_progress: bool = False
     ) -> list[list[float]]:
         session = self._session
-        return self._whole(await session.aembed(texts, text_type, session.LISTS, until=until))
+        return self._whole(
+            await session.aembed(texts, text_type, session.LISTS, show_progress=show_progress)
+        )
 
     def _both(
         self, texts: Iterable[str], text_type: TextType
@@ -310,13 +314,21 @@ class SparseBase(EmbedderBase):
         sparse._opening = dense._opening  # noqa: SLF001
         return sparse
 
-    def _sparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
+    def _sparse(
+        self, texts: Iterable[str], text_type: TextType, *, show_progress: bool = False
+    ) -> SparseVectors:
         session = self._session
-        return self._whole(session.embed(texts, text_type, session.SPARSE))
+        return self._whole(
+            session.embed(texts, text_type, session.SPARSE, show_progress=show_progress)
+        )
 
-    async def _asparse(self, texts: Iterable[str], text_type: TextType) -> SparseVectors:
+    async def _asparse(
+        self, texts: Iterable[str], text_type: TextType, *, show_progress: bool = False
+    ) -> SparseVectors:
         session = self._session
-        return self._whole(await session.aembed(texts, text_type, session.SPARSE))
+        return self._whole(
+            await session.aembed(texts, text_type, session.SPARSE, show_progress=show_progress)
+        )
 
 
 class QwenEmbedder(EmbedderBase):

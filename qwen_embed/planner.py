@@ -55,7 +55,7 @@ def plan_texts(
         >>> plan_texts(["a", "b", "a"])
         Plan(unique=['a', 'b'], sources=[0, 1, 0], count=3)
     """
-    given = _as_list(texts)
+    given = as_list(texts)
     blank = _check(given, blank_is_fault=empty_text == "error", first=first)
     unique = dict.fromkeys(given)
     if len(unique) == len(given) and not blank:
@@ -68,7 +68,12 @@ def plan_texts(
     )
 
 
-def _as_list(texts: Iterable[str]) -> list[str]:
+def as_list(texts: Iterable[str]) -> list[str]:
+    """Return texts as a list of plain str, where they are str at all.
+
+    Raises:
+        InputError: If they are no list of texts, such as a single str.
+    """
     if isinstance(texts, (str, bytes, bytearray)):
         raise InputError(
             f"texts must be a list of str, not one {type(texts).__name__}: "

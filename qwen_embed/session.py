@@ -30,7 +30,7 @@ from qwen_embed.long_texts import Cutter, Parts
 from qwen_embed.models import find_model
 from qwen_embed.observation import CallRecord, Failure, Listen, observe
 from qwen_embed.pipeline import Call, Pipeline
-from qwen_embed.planner import Plan, plan_texts
+from qwen_embed.planner import Plan, as_list, plan_texts
 from qwen_embed.results import Embedded
 from qwen_embed.rows import (
     LISTS,
@@ -96,6 +96,7 @@ class Session:
     SPARSE_WITH_TOKENS = SPARSE_WITH_TOKENS
     LISTS_AND_SPARSE = LISTS_AND_SPARSE
     RESULTS = RESULTS
+    as_list = staticmethod(as_list)
 
     def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
         self._settings = settings
@@ -124,17 +125,13 @@ class Session:
         """The vectors that are kept, or `None` where there are none."""
         return None if self._last is None else self._last.pairing
 
-    def check(self, texts: Iterable[str]) -> None:
-        """Raise `InputError` for texts that cannot be embedded; nothing is sent."""
-        plan_texts(texts, empty_text=self._settings.empty_text)
-
     def embed(
         self,
         texts: Iterable[str],
         text_type: TextType,
         form: Form[R],
         *,
-        until: float | None = None,
+        show_progress: bool = False,
     ) -> Embedded[R]:
         """Return rows in a form, what failed, and what the call used.
 
@@ -142,9 +139,10 @@ class Session:
             texts: The texts.
             text_type: Their role.
             form: The form of the rows.
-            until: When the call must be over, where it is a part of a longer one; see `deadline`.
+            show_progress: Whether to show a progress bar, also where the option says nothing of it.
         """
-        return runtime.current().run(self._call(texts, text_type, form, until=until))
+        running = runtime.current()  # or nothing is begun
+        return running.run(self._call(texts, text_type, form, show_progress=show_progress))
 
     async def aembed(
         self,
@@ -152,12 +150,13 @@ class Session:
         text_type: TextType,
         form: Form[R],
         *,
-        until: float | None = None,
+        show_progress: bool = False,
     ) -> Embedded[R]:
         """Return rows in a form, what failed, and what the call used; see `embed`."""
-        return await runtime.current().arun(self._call(texts, text_type, form, until=until))
+        running = runtime.current()
+        return await running.arun(self._call(texts, text_type, form, show_progress=show_progress))
 
-    def deadline(self) -> float | None:
+    def _deadline(self) -> float | None:
         """Return when a call that begins now must be over, in seconds of `time.monotonic`."""
         seconds = self._settings.total_timeout
         return None if seconds is None else time.monotonic() + seconds
@@ -172,7 +171,7 @@ class Session:
         settings = self._settings
         cap = settings.batch_size or find_model(settings.model).texts_per_request
 
-        until = self.deadline()
+        until = self._deadline()
 
         def open_bar() -> tqdm[Any]:
             return tqdm(unit="text", desc=settings.model)
@@ -245,6 +244,7 @@ class Session:
         text_type: TextType,
         form: Form[R],
         *,
+        show_progress: bool = False,
         first: int | None = None,
         until: float | None = None,
     ) -> Coroutine[Any, Any, Embedded[R]]:
@@ -268,9 +268,10 @@ class Session:
             plan.unique,
             self._parameters(text_type, output),
             rows,
-            until=until or self.deadline(),
+            until=until or self._deadline(),
         )
-        return self._run(plan, call, rows, paired, first)
+        bar = first is None and (show_progress or self._settings.show_progress_bar)
+        return self._run(plan, call, rows, paired, first=first or 0, show_progress=bar)
 
     def _parameters(self, text_type: TextType, output: Output) -> Parameters:
         settings = self._settings
@@ -290,7 +291,9 @@ class Session:
         call: Call,
         rows: Rows[R],
         paired: PairedRequest | None,
-        first: int | None,
+        *,
+        first: int,
+        show_progress: bool,
     ) -> Embedded[R]:
         """Embed the texts of a plan on the background loop: the stages of a call, in their order.
 
@@ -313,7 +316,7 @@ class Session:
                     stages.append(_from_cache(self._cache, plan, call))
                 if self._cutter is not None:
                     stages.append(_split(self._cutter, call))
-                if self._settings.show_progress_bar and first is None:
+                if show_progress:
                     stages.append(_progress_bar(self._settings.model, call))
                 try:
                     async with AsyncExitStack() as entered:
@@ -328,7 +331,7 @@ class Session:
                 finally:
                     call.usage.texts = _answered(plan, call)
                     self.usage.add(call.usage)
-                failures = _failures(plan, call.failures, first or 0) if call.failures else ()
+                failures = _failures(plan, call.failures, first) if call.failures else ()
                 embedded = Embedded(
                     rows.result(plan, self._width), failures, plan.count, call.usage
                 )

@@ -68,9 +68,13 @@ def test_every_hook_sends_one_whole_body(service, embed, text_type):
     assert [type(value) for value in row] == [float] * 64
 
 
-@pytest.mark.parametrize("num_workers", [None, 1, 4])
-def test_95_texts_are_10_requests(service, num_workers):
-    embedding = make(service, num_workers=num_workers)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_workers": 4}, {"embed_batch_size": 3}, {"embed_batch_size": 2048}],
+    ids=str,
+)
+def test_95_texts_are_10_requests_whatever_llamaindex_options_say(service, options):
+    embedding = make(service, **options)
 
     assert len(embedding.get_text_embedding_batch(TEXTS)) == 95
     assert len(service.requests) == 10
@@ -79,13 +83,11 @@ def test_95_texts_are_10_requests(service, num_workers):
     assert len(service.requests) == 10
 
 
-async def test_concurrency_is_bounded_when_all_hand_overs_come_at_once():
+async def test_concurrency_is_bounded():
     engine = HeldEngine()
     engine.let_go()
     with Emulator(api_key=API_KEY, engine=engine) as service:
-        embedding = make(
-            service, embed_batch_size=10, max_concurrency=5, requests_per_minute=600_000
-        )
+        embedding = make(service, max_concurrency=5, requests_per_minute=600_000)
         await embedding.aget_query_embedding("so that the latency is known")
         engine.hold()
 
@@ -97,8 +99,24 @@ async def test_concurrency_is_bounded_when_all_hand_overs_come_at_once():
         assert service.peak_in_flight == 5
 
 
-def test_progress_of_llamaindex_is_accepted(service, capsys):
-    assert len(make(service).get_text_embedding_batch(TEXTS, show_progress=True)) == 95
+@pytest.mark.parametrize(
+    "batch",
+    [
+        lambda made: made.get_text_embedding_batch(TEXTS, show_progress=True),
+        lambda made: asyncio.run(made.aget_text_embedding_batch(TEXTS, show_progress=True)),
+    ],
+)
+@pytest.mark.parametrize("kind", [QwenEmbedding, QwenSparseEmbedding])
+def test_llamaindex_show_progress_shows_a_bar_in_texts(service, capsys, kind, batch):
+    made = kind(api_key=API_KEY, base_url=service.native_url)
+
+    assert len(batch(made)) == 95
+
+    assert "95/95" in capsys.readouterr().err
+
+
+def test_texts_may_come_from_a_generator(service):
+    assert len(make(service).get_text_embedding_batch(text for text in TEXTS)) == 95
 
 
 @pytest.mark.parametrize("name", ["model", "model_name"])
@@ -225,19 +243,19 @@ both = pytest.mark.parametrize("batch", BATCHES, ids=["sync", "async"])
 
 @both
 @pytest.mark.parametrize("texts", ["a str for a list", ["fine"] * 40 + [""]])
-def test_all_texts_are_checked_before_the_first_hand_over(service, batch, texts):
+def test_all_texts_are_checked_before_anything_is_sent(service, batch, texts):
     with pytest.raises(InputError):
-        batch(make(service, embed_batch_size=10), texts)
+        batch(make(service), texts)
 
     assert service.requests == []
 
 
 @both
-def test_a_text_at_fault_is_named_by_its_place_in_the_whole_list(service, batch):
+def test_a_rejected_text_is_named_by_its_place_in_the_whole_list(service, batch):
     texts = [*TEXTS[:33], "word " * 10_000, *TEXTS[34:60]]
 
     with pytest.raises(PartialFailureError) as caught:
-        batch(make(service, embed_batch_size=10, dimension=64), texts)
+        batch(make(service, dimension=64), texts)
 
     assert [failure.index for failure in caught.value.failures] == [33]
     lengths = [None if row is None else len(row) for row in caught.value.result]
@@ -245,8 +263,8 @@ def test_a_text_at_fault_is_named_by_its_place_in_the_whole_list(service, batch)
 
 
 @both
-def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch):
-    embedding = make(service, embed_batch_size=10, dimension=64, max_concurrency=1)
+def test_vectors_that_arrived_survive_the_end_of_the_call(service, batch):
+    embedding = make(service, dimension=64, max_concurrency=1)
     embedding.get_text_embedding("warm")
     pipeline = embedding._session._last.pipeline
     limiter = pipeline._limiter
@@ -264,21 +282,20 @@ def test_the_rows_of_other_hand_overs_survive_the_end_of_the_call(service, batch
     lengths = [None if row is None else len(row) for row in caught.value.result]
     assert lengths.count(64) == 20
     assert lengths.count(None) == 75
-    # LlamaIndex's async hand-overs run side by side: one may leave before the end reaches it.
-    assert len(service.requests) <= 1 + 3 + 2
+    assert len(service.requests) == 1 + 3
 
 
 @both
-def test_a_bad_key_stops_all_hand_overs(service, batch):
+def test_a_bad_key_stops_the_call(service, batch):
     with pytest.raises(AuthenticationError):
-        batch(make(service, embed_batch_size=5, api_key="sk-wrong"), TEXTS)
+        batch(make(service, batch_size=5, api_key="sk-wrong"), TEXTS)
 
     assert len(service.requests) <= 10  # of 19
 
 
-async def test_cancelling_a_batch_cancels_its_hand_overs(service):
+async def test_cancelling_a_call_cancels_its_requests(service):
     service.latency = 10.0
-    embedding = make(service, embed_batch_size=10)
+    embedding = make(service)
     waiting = asyncio.ensure_future(embedding.aget_text_embedding_batch(TEXTS))
     while len(service.requests) < 4:
         await asyncio.sleep(0.01)
@@ -307,7 +324,7 @@ def test_who_listens_to_events_hears_the_rows(service, call):
     dispatcher = get_dispatcher()
     dispatcher.add_event_handler(listener)
     try:
-        rows = call(make(service, embed_batch_size=3), TEXTS)
+        rows = call(make(service), TEXTS)
     finally:
         dispatcher.event_handlers.remove(listener)
 
@@ -388,19 +405,17 @@ def test_the_usage_of_a_call_is_an_event_within_its_span(
 
 
 @both
-def test_all_events_of_a_list_add_up_to_what_was_used(service, recorder, batch):
-    made = make(service, embed_batch_size=30)
+def test_the_usage_of_a_list_is_one_event(service, recorder, batch):
+    made = make(service)
     texts = [*TEXTS[:40], "word " * 10_000]
 
     with pytest.raises(PartialFailureError):
         batch(made, texts)
 
     told = [event for event in recorder.events if isinstance(event, EmbeddingUsageEvent)]
-    assert len(told) == 2
+    assert len(told) == 1
     for name in ("texts", "requests", "retries", "tokens", "cost"):
-        assert sum(getattr(event, name) for event in told) == pytest.approx(
-            getattr(made.usage, name)
-        )
+        assert getattr(told[0], name) == pytest.approx(getattr(made.usage, name))
 
 
 def test_no_event_is_made_where_nobody_listens(service, monkeypatch):
@@ -423,12 +438,12 @@ class Counting(BaseRateLimiter):
 @pytest.mark.parametrize("call", BATCHES)
 def test_a_rate_limiter_is_acquired_once_a_request_with_its_tokens(service, call):
     limiter = Counting()
-    made = make(service, rate_limiter=limiter, embed_batch_size=15)
+    made = make(service, rate_limiter=limiter)
 
     call(made, [f"text {n}" for n in range(30)])
     made.get_query_embedding("who?")
 
-    assert len(limiter.acquired) == len(service.requests) == 5
+    assert len(limiter.acquired) == len(service.requests) == 4
     assert all(tokens > 0 for tokens in limiter.acquired)
 
 
