@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -24,3 +25,12 @@ def retries_do_not_wait() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "_FIRST_WAIT", 0.001)
         yield
+
+
+@pytest.fixture
+def threads_switch_often() -> Iterator[None]:
+    """Let threads meet at more places than they would by themselves."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,7 +69,8 @@ def expected_sparse(
 ) -> dict[int, float]:
     """Return the one sparse vector of a text, in ascending order of index."""
     random = _random("sparse", text, role, instruct, model)
-    indices = random.choice(250_000, size=random.integers(1, 6), replace=False)
+    # So few different ones that texts share some.
+    indices = 3907 * random.choice(64, size=random.integers(1, 6), replace=False)
     values = (1 + random.integers(1024, size=len(indices))) / 1024
     return dict(zip(sorted(indices.tolist()), values.tolist(), strict=True))
 
@@ -79,7 +81,8 @@ def token_of(index: int) -> str:
 
 
 def _random(*asked: object) -> np.random.Generator:
-    digest = blake2b(repr(asked).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    named = repr([str(each) for each in asked])
+    digest = blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
 
@@ -94,6 +97,7 @@ class FingerprintService:
         delay: Seconds before each answer; may be changed while it runs.
         paid: How often each text was paid for.
         arrived: How many requests have come.
+        in_flight: How many of them are not answered yet.
     """
 
     api_key = "sk-fingerprint"
@@ -103,6 +107,7 @@ class FingerprintService:
         self.delay = 0.0
         self.paid: Counter[Paid] = Counter()
         self.arrived = 0
+        self.in_flight = 0
         self._faults: deque[int | None] = deque()
         self._released = threading.Event()
         self._released.set()
@@ -131,6 +136,22 @@ class FingerprintService:
     def release(self) -> None:
         """Answer what was held, and what comes."""
         self._released.set()
+
+    def heal(self) -> None:
+        """Forget the failures that were to come."""
+        self._faults.clear()
+
+    def wait_until_left(self) -> bool:
+        """Wait until no connection is open any more; return whether that is so."""
+        end = time.monotonic() + _PATIENCE_SECONDS / 4
+        while self._runner.server.connections and time.monotonic() < end:
+            time.sleep(0.001)
+        return not self._runner.server.connections
+
+    def wait_until_idle(self) -> bool:
+        """Wait until all requests that have come are answered; return whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.in_flight, _PATIENCE_SECONDS)
 
     def wait_until_arrived(self, count: int) -> bool:
         """Wait until so many requests have come; return whether they have."""
@@ -172,7 +193,7 @@ class FingerprintService:
     async def _start(self) -> int:
         application = web.Application(client_max_size=32 * 1024 * 1024)
         for path in (NATIVE_PATH, *OPENAI_PATHS):
-            application.router.add_post(path, self._answer)
+            application.router.add_post(path, self._handle)
         self._runner = web.AppRunner(
             application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
         )
@@ -181,17 +202,27 @@ class FingerprintService:
         await site.start()
         return int(self._runner.addresses[0][1])
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        body = orjson.loads(await request.read())
+    async def _handle(self, request: web.Request) -> web.Response:
         with self._changed:
             self.arrived += 1
+            self.in_flight += 1
             self._changed.notify_all()
-            fault = self._faults.popleft() if self._faults else 200
+        try:
+            return await self._answer(request)
+        finally:
+            with self._changed:
+                self.in_flight -= 1
+                self._changed.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = orjson.loads(await request.read())
+        fault = self._faults.popleft() if self._faults else 200
         await asyncio.sleep(self.delay)
         while not self._released.is_set():
             await asyncio.sleep(0.001)
         if fault is None:
-            request.transport.close()
+            if request.transport is not None:
+                request.transport.close()
             return web.Response()
         if fault != 200:
             return _refusal(fault, {429: "Throttling.RateQuota"}.get(fault, "InternalError"))
@@ -202,7 +233,6 @@ class FingerprintService:
             return _refusal(400, "InvalidParameter")
         with self._changed:
             self.paid.update(asked)
-            self._changed.notify_all()
         if request.path == NATIVE_PATH:
             return _json({"output": {"embeddings": _native_rows(asked)}, "request_id": "1"})
         return _json({"data": _openai_rows(asked, body.get("encoding_format", "float"))})
