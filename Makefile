@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
-.PHONY: demo examples test $(STORES:%=test-%) test-mteb test-upstream lint audit bench live format clean
+.PHONY: demo examples test fuzz $(STORES:%=test-%) test-mteb test-upstream lint audit bench live format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -25,6 +25,13 @@ test: .venv/test lint $(STORES:%=test-%)
 TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py \
 	tests/stores/test_langchain_chroma.py
 TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py tests/examples/test_chat_models.py
+
+# Random programs, with a fresh seed each round for so many seconds. What fails names its seed, and
+# SEED=... repeats that round.
+SECONDS ?= 600
+SEED ?=
+fuzz: .venv/test
+	$(BIN)/python tests/fuzz $(if $(SEED),--seed $(SEED),--seconds $(SECONDS))
 
 # The two Milvus stores need different releases of pymilvus: each has an environment of its own.
 $(STORES:%=test-%): test-%: .venv-%/test
