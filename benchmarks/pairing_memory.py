@@ -43,8 +43,10 @@ def main() -> int:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for start in range(0, TEXTS, CALL):
+        kept.register(keys(start))
         kept.store(
-            (key, 1, packed) for key, packed in zip(keys(start), packed_vectors(CALL), strict=True)
+            (key.text, 1, packed)
+            for key, packed in zip(keys(start), packed_vectors(CALL), strict=True)
         )
     held = tracemalloc.get_traced_memory()[0] - before
     count, counted = len(kept), kept.size

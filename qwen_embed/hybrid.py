@@ -34,6 +34,10 @@ NodeText = Callable[[str], "str | None"]
 CAPACITY = 256 * 1024 * 1024
 """Bytes that the kept vectors of one pair may take, of each kind; the oldest calls go first."""
 
+MOST_NODES = 1_000_000
+"""Nodes of LlamaIndex that are told apart; they take some 200 MB. Further ones are not found by
+their texts, and cost a request of their own."""
+
 _OVERHEAD = 400  # what keeping one vector costs besides its own bytes
 _UNPACKED_AT_A_TIME = 128  # some milliseconds, in which the loop does nothing else
 
@@ -43,8 +47,8 @@ class TextKey(NamedTuple):
 
     Attributes:
         text: The digest of the text as it is embedded.
-        node: The digest of the text of the node that it stands for, where that is asked for; else
-            `None`.
+        node: The digest of the text of the node that it stands for, where a store may ask by that;
+            else `None`.
     """
 
     text: bytes
@@ -75,29 +79,15 @@ class _Vector:
         packed: The vector.
         remaining: How often it may still be claimed.
         claimed: How often it is claimed by calls that have not ended.
-        key: Its text.
+        text: Its text's digest.
         call: The call with which it came.
     """
 
     packed: bytes
     remaining: int
-    key: TextKey
+    text: bytes
     call: _KeptCall
     claimed: int = 0
-
-
-@dataclass
-class _Node:
-    """The documents that stand for one node's text.
-
-    Attributes:
-        document: The only one of them, or `None` once there were several: nobody can tell which is
-            meant, not even when all but one have been delivered.
-        vectors: How many vectors of them are kept.
-    """
-
-    document: bytes | None
-    vectors: int = 0
 
 
 class KeptVectors:
@@ -114,7 +104,7 @@ class KeptVectors:
         self._capacity = capacity
         self._size = 0
         self._vectors: dict[bytes, list[_Vector]] = {}
-        self._nodes: dict[bytes, _Node] = {}
+        self._documents: dict[bytes, bytes | None] = {}  # by the node's text; None for several
         self._calls: dict[_KeptCall, None] = {}  # in order of age
 
     def __len__(self) -> int:
@@ -126,22 +116,17 @@ class KeptVectors:
         """Bytes taken, with an allowance for the keeping."""
         return self._size
 
-    def store(self, vectors: Iterable[tuple[TextKey, int, bytes]]) -> None:
+    def store(self, vectors: Iterable[tuple[bytes, int, bytes]]) -> None:
         """Keep what came along with one call.
 
         Args:
-            vectors: The key, how often the text stood in the call, and the vector.
+            vectors: The text's digest, how often the text stood in the call, and the vector.
         """
         call = _KeptCall()
-        for key, remaining, packed in vectors:
-            vector = _Vector(packed, remaining, key, call)
+        for text, remaining, packed in list(vectors):  # whatever raises does so before any is kept
+            vector = _Vector(packed, remaining, text, call)
             call.vectors.add(vector)
-            self._vectors.setdefault(key.text, []).append(vector)
-            if key.node is not None:
-                node = self._nodes.setdefault(key.node, _Node(key.text))
-                node.vectors += 1
-                if node.document != key.text:
-                    node.document = None
+            self._vectors.setdefault(text, []).append(vector)
             self._size += len(packed) + _OVERHEAD
         if call.vectors:
             self._calls[call] = None
@@ -149,14 +134,28 @@ class KeptVectors:
             for vector in list(next(iter(self._calls)).vectors):
                 self._forget(vector)
 
+    def register(self, keys: Iterable[TextKey]) -> None:
+        """Note documents, whether or not their vectors are kept here, by the nodes' texts.
+
+        Once there was another document for a node's text, with other metadata or with none, nobody
+        can tell which one is meant, not even when all but one have been delivered.
+        """
+        for key in keys:
+            if key.node is None:
+                continue
+            if key.node in self._documents:
+                if self._documents[key.node] != key.text:
+                    self._documents[key.node] = None
+            elif len(self._documents) < MOST_NODES:
+                self._documents[key.node] = key.text
+
     def find(self, text: bytes) -> list[_Vector]:
         """Return the vectors of a text, the oldest first."""
         return self._vectors.get(text, [])
 
     def document_of(self, node: bytes) -> bytes | None:
-        """Return the only document that stands for a node's text, or `None`."""
-        found = self._nodes.get(node)
-        return found.document if found else None
+        """Return the only document that there was for a node's text, or `None`."""
+        return self._documents.get(node)
 
     def settle(self, vector: _Vector, count: int, *, delivered: bool) -> None:
         """End a claim: forget a vector that was delivered, or keep it for the next request."""
@@ -167,16 +166,10 @@ class KeptVectors:
             self._forget(vector)
 
     def _forget(self, vector: _Vector) -> None:
-        key = vector.key
-        vectors = self._vectors[key.text]
+        vectors = self._vectors[vector.text]
         vectors.remove(vector)
         if not vectors:
-            del self._vectors[key.text]
-        if key.node is not None:
-            node = self._nodes[key.node]
-            node.vectors -= 1
-            if not node.vectors:
-                del self._nodes[key.node]
+            del self._vectors[vector.text]
         self._size -= len(vector.packed) + _OVERHEAD
         vector.call.vectors.remove(vector)
         if not vector.call.vectors:
@@ -258,6 +251,8 @@ class PairedVectors:
         delivered = False
         other = OTHER[request.kind]
         both = RowsAndOther(call.rows, other)
+        if request.kind == "dense":
+            self.kept["sparse"].register(request.keys)
         try:
             call.indices = await _fill(call.rows, claim, request, counts)
             call.rows = both
@@ -265,11 +260,9 @@ class PairedVectors:
             delivered = not call.failures
         finally:
             claim.settle(delivered=delivered)
-            keys = (
-                request.keys if other == "sparse" else [TextKey(key.text) for key in request.keys]
-            )
             self.kept[other].store(
-                (keys[index], counts[index], vector) for index, vector in both.packed.items()
+                (request.keys[index].text, counts[index], vector)
+                for index, vector in both.packed.items()
             )
 
 

@@ -9,6 +9,7 @@ from faces import API_KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_embed import hybrid
 from qwen_embed.errors import PartialFailureError
 from qwen_embed.hybrid import Claim, KeptVectors, TextKey, key_of
 from qwen_embed.planner import plan_texts
@@ -18,8 +19,8 @@ from qwen_embed.settings import EmbeddingSettings
 from qwen_embed.sparse import SparseRow
 
 
-def key(text, node=None):
-    return TextKey(key_of("document", text), node)
+def key(text):
+    return key_of("document", text)
 
 
 def kept_of(*texts, count=1, size=8):
@@ -31,7 +32,7 @@ def take(kept, *texts, count=1):
     taken = []
     for text in texts:
         claim = Claim(kept)
-        taken.append(claim.take(key(text).text, count))
+        taken.append(claim.take(key(text), count))
         claim.settle(delivered=True)
     return taken
 
@@ -81,15 +82,15 @@ def test_a_vector_set_aside_for_one_call_is_not_there_for_another():
 
     first, second = Claim(kept), Claim(kept)
 
-    assert first.take(key("a").text) == b"a......."
-    assert second.take(key("a").text) is None
+    assert first.take(key("a")) == b"a......."
+    assert second.take(key("a")) is None
 
 
 def test_a_vector_that_a_call_did_not_deliver_is_kept_for_the_next():
     kept = KeptVectors()
     kept.store(kept_of("a", count=2))
     claim = Claim(kept)
-    claim.take(key("a").text, 2)
+    claim.take(key("a"), 2)
 
     claim.settle(delivered=False)
 
@@ -101,7 +102,7 @@ def test_a_vector_that_was_evicted_while_a_call_had_it_is_gone_whatever_comes_of
         kept = KeptVectors(capacity=1000)
         kept.store(kept_of("a"))
         claim = Claim(kept)
-        claim.take(key("a").text)
+        claim.take(key("a"))
         kept.store(kept_of("b", size=1000))
 
         claim.settle(delivered=delivered)
@@ -110,41 +111,58 @@ def test_a_vector_that_was_evicted_while_a_call_had_it_is_gone_whatever_comes_of
         assert (len(kept), kept.size) == (0, 0)
 
 
-def test_a_node_is_found_by_its_text_where_one_document_alone_stands_for_it():
+def nodes(*documents):
+    """Return vectors of documents that all stand for one node's text."""
     kept = KeptVectors()
-    kept.store([(key("n: 0\n\ntext", b"text"), 2, b"vector")])
+    kept.register([TextKey(key(document), b"text") for document in documents])
+    kept.store([(key(document), 1, document.encode()) for document in documents])
+    return kept
 
-    assert [take_of_node(kept, b"text") for _ in range(3)] == [b"vector", b"vector", None]
+
+def test_a_node_is_found_by_its_text_where_there_was_one_document_for_it():
+    kept = nodes("n: 0\n\ntext", "n: 0\n\ntext")
+
+    taken = [take_of_node(kept, b"text") for _ in range(3)]
+
+    assert taken == [b"n: 0\n\ntext", b"n: 0\n\ntext", None]
 
 
 @pytest.mark.parametrize("other", ["n: 1\n\ntext", "text"], ids=["other metadata", "no metadata"])
-def test_a_node_is_not_found_once_another_document_stands_for_its_text(other):
-    kept = KeptVectors()
-    kept.store([(key("n: 0\n\ntext", b"text"), 1, b"vector 0"), (key(other, b"text"), 1, b"other")])
+def test_a_node_is_not_found_once_there_was_another_document_for_its_text(other):
+    kept = nodes("n: 0\n\ntext", other)
 
     assert take_of_node(kept, b"text") is None
-    assert take(kept, other) == [b"other"]
+    assert take(kept, other) == [other.encode()]
     assert take_of_node(kept, b"text") is None  # the one that is left may be the wrong one
-    assert take(kept, "n: 0\n\ntext") == [b"vector 0"]
+    assert take(kept, "n: 0\n\ntext") == [b"n: 0\n\ntext"]
 
 
-def test_a_node_is_found_again_once_all_documents_of_its_text_are_gone():
-    kept = KeptVectors()
-    kept.store([(key("n: 0\n\ntext", b"text"), 1, b"0"), (key("n: 1\n\ntext", b"text"), 1, b"1")])
-    take(kept, "n: 0\n\ntext", "n: 1\n\ntext")
-    kept.store([(key("n: 2\n\ntext", b"text"), 1, b"2")])
+def test_a_document_makes_a_node_ambiguous_also_where_its_vector_is_not_kept():
+    kept = nodes("n: 0\n\ntext")
 
-    assert take_of_node(kept, b"text") == b"2"
+    kept.register([TextKey(key("text"), b"text")])
+
+    assert take_of_node(kept, b"text") is None
+
+
+def test_more_nodes_than_can_be_told_apart_are_not_found(monkeypatch):
+    monkeypatch.setattr(hybrid, "MOST_NODES", 1)
+    kept = nodes("n: 0\n\ntext")
+    kept.register([TextKey(key("n: 0\n\nother"), b"other")])
+    kept.store([(key("n: 0\n\nother"), 1, b"other")])
+
+    assert take_of_node(kept, b"other") is None
+    assert take_of_node(kept, b"text") == b"n: 0\n\ntext"
 
 
 def test_nothing_is_held_once_all_was_taken():
     kept = KeptVectors()
     for _ in range(3):
-        kept.store([(key(f"{n}", b"%d" % n), 1, b"x" * 100) for n in range(50)])
+        kept.store([(key(f"{n}"), 1, b"x" * 100) for n in range(50)])
     assert None not in take(kept, *[f"{n % 50}" for n in range(150)])
 
     assert (len(kept), kept.size) == (0, 0)
-    assert (kept._vectors, kept._nodes, kept._calls) == ({}, {}, {})
+    assert (kept._vectors, kept._calls) == ({}, {})
 
 
 def test_the_oldest_calls_are_forgotten_whole_and_the_newest_never():
@@ -177,7 +195,7 @@ def test_a_vector_is_never_another_texts_and_never_taken_more_often_than_it_was_
             given_of[text] += count
         elif step == "take":
             claim = Claim(kept)
-            packed = claim.take(key(text).text, count)
+            packed = claim.take(key(text), count)
             assert packed is None or packed.startswith(text.encode())
             claimed = sum(each for _, each in claim._claimed)
             open_claims.append((claim, text, claimed))
