@@ -367,6 +367,9 @@ def test_the_cap_is_read_from_its_refusal():
         b'{"error": "down"}',
         b'{"error": {"message": 5}}',
         b'{"error": null}',
+        b"[" * 100_000,
+        b'{"x": %s}' % (b"[" * 2000 + b"]" * 2000),
+        b'{"message": "\\ud800"}',
     ],
 )
 def test_a_refusal_of_any_form_is_typed_by_its_status(body):
@@ -374,6 +377,38 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
 
     assert type(error) is ServerError
     assert str(error).startswith("502: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code": "Throttling", "message": 5, "request_id": {}, "error": [1]}',
+        b'{"code": "Throttling", "message": "\xe9\xa3"}',
+        b'{"code": "Throttling", "x": %s}' % (b"[" * 900 + b"]" * 900),
+        b'{"error": {"code": "Throttling", "message": {}, "param": ["x"]}, "id": 7}',
+        b'{"code": 429, "error": {"code": null, "type": "Throttling"}}',
+    ],
+)
+def test_the_code_of_a_refusal_is_read_whatever_stands_beside_it(body):
+    error = parse_refusal(400, {}, body)
+
+    assert (type(error), error.code) == (RateLimitError, "Throttling")
+
+
+def test_a_cap_of_thousands_of_digits_is_no_cap_to_stumble_over():
+    body = json.dumps({"message": BATCH.format("9" * 5000)}).encode()
+
+    assert type(parse_refusal(400, {}, body)) is BatchSizeError
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "http://[::1", "http://\u2100/", "http://a]b/", "//", "\0", ""]
+)
+def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
+    error = parse_refusal(302, {"Location": location}, b"")
+
+    assert type(error) is ServiceError
+    assert "another address" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +423,13 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "1e308"}, 1e308),
+        ({"Retry-After": "\u0663"}, 3.0),
+        ({"Retry-After": "\u98a8"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:10"}, 10.0),
+        ({"Retry-After": "Sun, 22 Nov 1000000000000 12:00:10 GMT"}, None),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:10 +9999999999"}, None),
         ({}, None),
     ],
 )
