@@ -132,7 +132,6 @@ def parse_answer(
         check_lengths(rows, len(rows[0]))
         if len(rows[0]) < dimension:
             check_lengths(rows, dimension, hint=_TOO_SHORT)
-        # float32 has no room for the squares of numbers beyond 1e19.
         rows = [_unit(np.asarray(row[:dimension], dtype=np.float64)) for row in rows]
     check_lengths(rows, dimension, hint=_CUT_HERE)
     if not arrays:
@@ -160,6 +159,8 @@ def _dense(row: _Row) -> DenseRow:
 
 def _unit(row: NDArray[np.float64]) -> NDArray[np.float64]:
     norm = math.sqrt(np.vdot(row, row))
-    if math.isinf(norm):  # the squares are too large for a float
-        return _unit(row / np.abs(row).max())
-    return row / norm if norm else row
+    if 1e-100 < norm < math.inf:
+        return row / norm
+    # The squares of such numbers are too small or too large for a float.
+    largest = np.abs(row).max()
+    return _unit(row / largest) if largest else row

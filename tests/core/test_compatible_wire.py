@@ -169,8 +169,8 @@ def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, ki
 @pytest.mark.parametrize("arrays", [False, True])
 @pytest.mark.parametrize(
     "row",
-    [packed(3e38, -3e38), [3e38, -3e38], [3e307, -3e307], packed(1e-44, -1e-44)],
-    ids=["large", "large, printed", "larger, printed", "small"],
+    [packed(3e38, -3e38), [3e307, -3e307], packed(1e-44, -1e-44), [5e-324, -5e-324]],
+    ids=["large, packed", "large, printed", "small, packed", "small, printed"],
 )
 @pytest.mark.filterwarnings("error")
 def test_rows_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
