@@ -19,13 +19,16 @@ from fuzz.strict_reader import (
     strict_compatible,
     strict_native,
 )
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwen_embed.errors import InvalidResponseError, MalformedResponseError, ServiceError
 from qwen_embed.wire import compatible, decoding, native, parse_refusal
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+# Bodies of thousands of levels take a while to make.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ROWS = st.integers(1, 3)
 WAYS = ["lists", "arrays", "arrays without simdjson"]
@@ -61,6 +64,7 @@ def accepted(expected: Any, body: bytes) -> list[Any]:
     return ["malformed", "invalid"] if deep else [expected]
 
 
+@unhurried
 @given(
     st.data(),
     ROWS,
@@ -78,6 +82,7 @@ def test_a_native_answer_is_read_alike_in_every_way(data, count, dimension, outp
         assert found in accepted(expected, body), way
 
 
+@unhurried
 @given(st.data(), ROWS, st.sampled_from([None, 2]), st.booleans())
 def test_a_compatible_answer_is_read_alike_in_every_way(data, count, dimension, cut):
     body = data.draw(bodies("compatible", count))
@@ -93,6 +98,7 @@ def test_a_compatible_answer_is_read_alike_in_every_way(data, count, dimension, 
         assert found in accepted(expected, body), way
 
 
+@unhurried
 @given(
     st.one_of(st.integers(100, 599), st.integers(), st.sampled_from([200, 302, 400, 429, 500])),
     HEADERS,
