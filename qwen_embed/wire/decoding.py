@@ -29,7 +29,7 @@ FLOAT32_LIMIT = 2.0**128 - 2.0**103
 TokenCount = Annotated[int, msgspec.Meta(ge=0)]
 _FLOATS = list[float]
 _MOST_MEMBERS = 64
-"""Of an object that simdjson reads, which looks for each member from the first on."""
+"""Of an object that is left to simdjson, which looks for each of them from the first one on."""
 
 
 def parse_json(body: bytes) -> Any:
@@ -65,7 +65,7 @@ def parse_arrays(body: bytes) -> Any:
         value = tree.read(simdjson.Parser().parse(body))
     except (ValueError, TypeError, LookupError, RuntimeError):
         return parse_json(body)
-    # Arrays that were not met are within a dense row, among whose numbers theirs then are.
+    # An array that was not met is within a dense row: `as_buffer` puts its numbers among the row's.
     return parse_json(body) if _has_more(body, b"[", tree.arrays) else value
 
 
