@@ -63,13 +63,11 @@ def merge_entries(entries: Mapping[int, tuple[float, str]]) -> SparseRow:
         >>> merge_entries({7: (0.5, "wind"), 2: (1.0, "the")})
         SparseRow(indices=(2, 7), values=(1.0, 0.5), tokens=('the', 'wind'))
     """
-    ordered = sorted(entries.items())
-    values = np.array([value for _, (value, _) in ordered], dtype=np.float32).tolist()
-    return SparseRow(
-        indices=tuple(index for index, _ in ordered),
-        values=tuple(values),
-        tokens=tuple(token for _, (_, token) in ordered),
-    )
+    if not entries:
+        return NO_ENTRIES
+    indices = sorted(entries)
+    values, tokens = zip(*[entries[index] for index in indices], strict=True)
+    return SparseRow(tuple(indices), tuple(np.array(values, dtype=np.float32).tolist()), tokens)
 
 
 @dataclass(frozen=True, eq=False)

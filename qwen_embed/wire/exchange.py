@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_embed.errors import InvalidResponseError, MalformedResponseError, TextRefusedError
+from qwen_embed.errors import InvalidResponseError, TextRefusedError
 from qwen_embed.sparse import SparseRow
 
 TextType = Literal["document", "query"]
@@ -74,21 +74,6 @@ def encode_body(body: dict[str, Any]) -> bytes:
     if len(encoded) > MAX_BODY_BYTES:
         raise TextRefusedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
     return encoded
-
-
-def decode_checked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Return an answer of which every value was checked.
-
-    Raises:
-        InvalidResponseError: If it is not of the promised form.
-        MalformedResponseError: If the body is not whole JSON.
-    """
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidResponseError(f"The answer is not of the promised form: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedResponseError(f"The answer is not whole JSON: {error}.") from None
 
 
 def in_order(answered: Sequence[tuple[int, T]], count: int, index_name: str) -> list[T]:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
+import orjson
 
 from qwen_embed.errors import (
     AccessError,
@@ -28,26 +28,6 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
-
-
-class _CompatibleError(msgspec.Struct):
-    message: str | None = None
-    code: str | int | None = None  # self-hosted servers repeat the status here
-    type: str | None = None
-    id: str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    code: str | int | None = None
-    message: str | None = None
-    request_id: str | None = None
-    id: str | None = None
-    error: _CompatibleError | str | None = None
-    type: str | None = None
-    error_type: str | None = None
-
-
-_REFUSAL = msgspec.json.Decoder(_Refusal)
 
 _AUTHENTICATION = {"invalidapikey", "invalid_api_key"}
 _ACCESS = {
@@ -85,7 +65,7 @@ _SERVER = {
 # The second form is that of Text Embeddings Inference: `batch size 33 > maximum allowed batch
 # size 32`.
 _BATCH_SIZE = re.compile(
-    r"batch size is invalid(?:\D*larger than (\d+))?|maximum allowed batch size (\d+)",
+    r"batch size is invalid(?:\D*larger than (\d{1,9}))?|maximum allowed batch size (\d{1,9})",
     re.IGNORECASE,
 )
 # vLLM: `Model "..." does not support matryoshka representation, changing output dimensions ...`.
@@ -119,20 +99,29 @@ def parse_refusal(
     """
     if 300 <= status < 400:
         return ServiceError(_redirect(headers), status_code=status)
-    try:
-        refusal = _REFUSAL.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = _Refusal()
-    error = refusal.error
-    if not isinstance(error, _CompatibleError):
-        error = _CompatibleError(message=error)
-    codes = (refusal.code, error.code, error.type, refusal.type, refusal.error_type)
-    code = next((each for each in codes if isinstance(each, str) and each), "")
-    message = refusal.message or error.message or _excerpt(body) or "The service gave no reason."
+    refusal = _members(body)
+    error = refusal.get("error")
+    if not isinstance(error, dict):
+        error = {"message": error}
+    # Self-hosted servers repeat the status as a code, which is no text.
+    code = _first_text(
+        refusal.get("code"),
+        error.get("code"),
+        error.get("type"),
+        refusal.get("type"),
+        refusal.get("error_type"),
+    )
+    message = _first_text(
+        refusal.get("message"),
+        error.get("message"),
+        _excerpt(body),
+        "The service gave no reason.",
+    )
+    request_id = _first_text(refusal.get("request_id"), refusal.get("id"), error.get("id"))
     details: dict[str, Any] = {
         "status_code": status,
         "code": code,
-        "request_id": refusal.request_id or refusal.id or error.id,
+        "request_id": request_id or None,
         "retry_after": _retry_after(headers, now),
     }
     kind = _kind(status, code.lower(), message)
@@ -175,10 +164,26 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
 
 def _redirect(headers: Mapping[str, str]) -> str:
     target = next((value for name, value in headers.items() if name.lower() == "location"), "")
-    # No more of the address than its host: the rest may be anything.
-    host = urlsplit(target).hostname
+    try:
+        # No more of the address than its host: the rest may be anything.
+        host = urlsplit(target).hostname
+    except ValueError:
+        host = None
     where = f"host {host}" if host else "another address"
     return f"Redirected to {where}, which was not followed, since the key would go along."
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        # A message that was cut within a character must not hide the code beside it.
+        refusal = orjson.loads(body.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return {}
+    return refusal if isinstance(refusal, dict) else {}
+
+
+def _first_text(*values: Any) -> str:
+    return next((value for value in values if isinstance(value, str) and value), "")
 
 
 def _excerpt(body: bytes) -> str:
@@ -195,7 +200,7 @@ def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | No
         return max(0.0, seconds)
     try:
         at = parsedate_to_datetime(lowered["retry-after"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=timezone.utc)

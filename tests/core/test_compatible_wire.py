@@ -133,6 +133,10 @@ def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
         ([(0, packed(1.0)), (1, packed(float("inf"), float("-inf")))], "not finite"),
         ([(0, packed(1.0)), (1, "!!!!")], "not of the promised form"),
         ([(0, packed(1.0)), (1, "AAA=")], "2 bytes"),
+        ([(0, packed(1.0)), (1, "AAAAAA")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "AAAA AA==")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "_-__AA==")], "not of the promised form"),
+        ([(0, packed(1e38, 1e38)), (1, packed(1e38, float("nan")))], "not finite"),
         ([(0, packed(1.0)), (1, None)], "not of the promised form"),
         ([(0, packed(1.0)), (1, ["1.0"])], "not of the promised form"),
         ([(0, packed(1.0)), (1, [None])], "not of the promised form"),
@@ -143,6 +147,47 @@ def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
 def test_an_answer_that_lies_is_never_believed(rows, message, arrays):
     with pytest.raises(InvalidResponseError, match=message):
         parse_answer(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("[" * 1100 + "]" * 1100, InvalidResponseError),
+        ("1e999", InvalidResponseError),
+        ('"\xff"', MalformedResponseError),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, kind, arrays):
+    body = answer((0, packed(1.0)), x=0).replace(b'"x": 0', b'"x": ' + written.encode("latin-1"))
+
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize(
+    "row",
+    [packed(3e38, -3e38), [3e307, -3e307], packed(1e-44, -1e-44), [5e-324, -5e-324]],
+    ids=["large, packed", "large, printed", "small, packed", "small, printed"],
+)
+@pytest.mark.filterwarnings("error")
+def test_rows_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
+    asked = {**ASKED, "dimension": 2, "cut": True, "arrays": arrays}
+
+    read = parse_answer(answer((0, row)), count=1, **asked)
+
+    assert read.dense[0] == pytest.approx([0.5**0.5, -(0.5**0.5)])
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", 2**64])
+def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, arrays):
+    body = answer((0, packed(1.0)), usage={"total_tokens": 3, "prompt_tokens": tokens})
+
+    with pytest.raises(InvalidResponseError):
+        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
 
 
 def test_a_row_shorter_than_what_it_is_cut_to_is_refused():

@@ -68,7 +68,19 @@ def test_a_token_may_be_missing():
 
 
 @pytest.mark.parametrize(
-    "entry", [(-1, 0.5), (2**32 - 1, 0.5), (3, -0.1), (3, None), ("3", 0.5), (1.5, 0.5)]
+    "entry",
+    [
+        (-1, 0.5),
+        (2**32 - 1, 0.5),
+        (2**64, 0.5),
+        (3, -0.1),
+        (3, 1e39),
+        (3, None),
+        (3, True),
+        ("3", 0.5),
+        (1.5, 0.5),
+        (True, 0.5),
+    ],
 )
 def test_an_entry_that_no_store_takes_is_refused(entry):
     with pytest.raises(InvalidResponseError):

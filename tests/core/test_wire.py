@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ from qwen_embed.errors import (
     ServiceError,
     TextRefusedError,
 )
-from qwen_embed.wire import Answer, Parameters, native, parse_refusal
+from qwen_embed.wire import Answer, Parameters, decoding, native, parse_refusal
 from qwen_embed.wire.native import build_body
 
 
@@ -33,7 +34,7 @@ from qwen_embed.wire.native import build_body
 def form(request, monkeypatch):
     """Read every answer in each of the ways there are."""
     if request.param == "arrays without simdjson":
-        monkeypatch.setattr(native, "simdjson", None)
+        monkeypatch.setattr(decoding, "simdjson", None)
     return request.param
 
 
@@ -112,6 +113,9 @@ def test_values_are_read_exactly(printed, parse_answer):
         answer((0, [1.0]), (1, [True])),
         answer((0, [1.0]), (1, None)),
         answer((0, [1.0]), (1, [[1.0]])),
+        answer((0, [1.0]), (1, [1.0, []])),
+        answer((0, [1.0, 1.0]), (1, [1.0, [1.0]])),
+        answer((0, [1.0]), (1, [False]), note=["."]),  # as many points as numbers
         answer((0, [1.0]), (1, [{"x": 1.0}])),
         answer((0, [1.0]), (1, {"0": 1.0})),
         answer((0, [1.0]), (1, "[1.0]")),
@@ -138,12 +142,106 @@ def test_an_answer_that_lies_is_never_believed(body, parse_answer):
         b"<html></html>",
         answer((0, [1.0]))[:-9],
         b"\xff\xfe",
+        codecs.BOM_UTF8 + answer((0, [1.5])),
+        answer((0, [1.5])) + b"\0",
+        answer((0, [1.5])) + b"{}",
+        answer((0, [1.5])).replace(b"1.5", b"1.5,"),
         answer((0, [1.5])).replace(b"1.5", b"NaN"),
         answer((0, [1.5])).replace(b"1.5", b"Infinity"),
+        answer((0, [1]), note="?").replace(b"?", b"\xff"),
+        answer((0, [1]), note="?").replace(b"note", b"\xff"),
     ],
 )
 def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_answer):
     with pytest.raises(MalformedResponseError):
+        parse_answer(body, count=1, dimension=1)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        (b'"?"', b"1e999"),
+        (b'"?"', b"1" + b"0" * 400),
+        (b'"?"', rb'"\ud800"'),
+        (b'"?"', b"[" * 1100 + b"]" * 1100),
+        (b"1.5", b"[" * 1100 + b"]" * 1100),
+        (b"1.5", b"1" + b"0" * 400),
+    ],
+)
+def test_an_answer_that_is_whole_but_cannot_be_read_is_not_asked_for_again(
+    written, instead, parse_answer
+):
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_answer(
+            answer((0, [1.5]), note="?").replace(written, instead, 1), count=1, dimension=1
+        )
+    assert not isinstance(caught.value, MalformedResponseError)
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ["1" + "0" * 20, "-1" + "0" * 30, "18446744073709551615", "1" + "0" * 300, "1E5", "1e-400"],
+)
+def test_a_number_of_any_length_is_read_as_the_nearest_float(printed, parse_answer):
+    body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[0.5,%s]}]}}' % printed.encode()
+
+    assert parse_answer(body, count=1, dimension=2).dense == [[0.5, float(printed)]]
+
+
+ONCE = b'{"output":{"embeddings":[{"text_index":0,"embedding":[1.5]}]},"usage":{"total_tokens":3}}'
+
+
+@pytest.mark.parametrize(
+    ("member", "before"),
+    [
+        (b'"embedding"', b'"embedding":[2.5]'),
+        (b'"embedding"', b'"embedding":null'),
+        (b'"text_index"', b'"text_index":1'),
+        (b'"text_index"', b'"text_index":"0"'),
+        (b'"embeddings"', b'"embeddings":[]'),
+        (b'"output"', b'"output":null'),
+        (b'"output"', b'"code":"InvalidApiKey","code":null'),
+        (b'"usage"', b'"usage":[]'),
+        (b'"total_tokens"', b'"total_tokens":"2"'),
+    ],
+)
+def test_of_a_member_named_twice_the_last_counts(member, before, parse_answer):
+    body = ONCE.replace(member, before + b"," + member, 1)
+
+    assert parse_answer(body, count=1, dimension=1) == Answer([[1.5]], tokens=3, request_id=None)
+
+
+def test_what_an_answer_holds_besides_is_no_matter(parse_answer):
+    besides = {"model": None, "[": "[.]", "embedding": [1, [2.5]], "x": {"y": [{}, {"z": "风"}]}}
+    body = answer((0, [1.5]), **besides)
+    deep = body.replace(b"null", b"[" * 900 + b"]" * 900)
+    many = answer((0, [1.5]), **{f"member {n}": n for n in range(1000)})
+
+    for each in (body, deep, many):
+        assert parse_answer(each, count=1, dimension=1).dense == [[1.5]]
+
+
+@pytest.mark.parametrize("output", ["dense", "sparse"])
+def test_vectors_that_were_not_asked_for_are_not_looked_at(output, form):
+    row = {"text_index": 0, "embedding": [1.5], "sparse_embedding": [{"index": 2, "value": 1.0}]}
+    row["sparse_embedding" if output == "dense" else "embedding"] = [None, "x"]
+    body = json.dumps({"output": {"embeddings": [row]}}).encode()
+
+    read = native.parse_answer(body, count=1, dimension=1, output=output, arrays=form != "lists")
+
+    assert len(read.dense or read.sparse) == 1
+
+
+@pytest.mark.parametrize("counted", [{"total_tokens": None}, {}, None])
+def test_an_answer_need_not_count_tokens(counted, parse_answer):
+    assert parse_answer(answer((0, [1.5]), usage=counted), count=1, dimension=1).tokens == 0
+
+
+@pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", [3], 2**64, -(2**64)])
+def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_answer):
+    body = answer((0, [1.5]), usage={"total_tokens": tokens})
+
+    with pytest.raises(InvalidResponseError):
         parse_answer(body, count=1, dimension=1)
 
 
@@ -367,6 +465,9 @@ def test_the_cap_is_read_from_its_refusal():
         b'{"error": "down"}',
         b'{"error": {"message": 5}}',
         b'{"error": null}',
+        b"[" * 100_000,
+        b'{"x": %s}' % (b"[" * 2000 + b"]" * 2000),
+        b'{"message": "\\ud800"}',
     ],
 )
 def test_a_refusal_of_any_form_is_typed_by_its_status(body):
@@ -374,6 +475,38 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
 
     assert type(error) is ServerError
     assert str(error).startswith("502: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code": "Throttling", "message": 5, "request_id": {}, "error": [1]}',
+        b'{"code": "Throttling", "message": "\xe9\xa3"}',
+        b'{"code": "Throttling", "x": %s}' % (b"[" * 900 + b"]" * 900),
+        b'{"error": {"code": "Throttling", "message": {}, "param": ["x"]}, "id": 7}',
+        b'{"code": 429, "error": {"code": null, "type": "Throttling"}}',
+    ],
+)
+def test_the_code_of_a_refusal_is_read_whatever_stands_beside_it(body):
+    error = parse_refusal(400, {}, body)
+
+    assert (type(error), error.code) == (RateLimitError, "Throttling")
+
+
+def test_a_cap_of_thousands_of_digits_is_no_cap_to_stumble_over():
+    body = json.dumps({"message": BATCH.format("9" * 5000)}).encode()
+
+    assert type(parse_refusal(400, {}, body)) is BatchSizeError
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "http://[::1", "http://\u2100/", "http://a]b/", "//", "\0", ""]
+)
+def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
+    error = parse_refusal(302, {"Location": location}, b"")
+
+    assert type(error) is ServiceError
+    assert "another address" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +521,13 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "1e308"}, 1e308),
+        ({"Retry-After": "\u0663"}, 3.0),
+        ({"Retry-After": "\u98a8"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:10"}, 10.0),
+        ({"Retry-After": "Sun, 22 Nov 1000000000000 12:00:10 GMT"}, None),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:10 +9999999999"}, None),
         ({}, None),
     ],
 )
