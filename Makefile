@@ -4,6 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORES := langchain-stores llamaindex-stores
 
+# Tests wait about as often as they compute, so that three processes keep two cores busy.
+WORKERS ?= 3
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# Many tests start Python: without bytecode each start would compile all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+# One thread for each process that computes vectors, since there is one for each core already.
+test $(STORES:%=test-%): export OMP_NUM_THREADS := 1
+
 .PHONY: demo examples test $(STORES:%=test-%) test-mteb test-upstream lint audit bench live format clean
 
 demo: .venv/demo
@@ -20,7 +29,7 @@ examples: .venv/examples
 	$(BIN)/python pictures/pipeline.py
 
 test: .venv/test lint $(STORES:%=test-%)
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 TESTS_OF_langchain-stores := tests/stores/test_langchain_milvus.py tests/stores/test_chroma.py \
 	tests/stores/test_langchain_chroma.py
@@ -28,7 +37,7 @@ TESTS_OF_llamaindex-stores := tests/stores/test_llamaindex_milvus.py tests/examp
 
 # The two Milvus stores need different releases of pymilvus: each has an environment of its own.
 $(STORES:%=test-%): test-%: .venv-%/test
-	.venv-$*/bin/python -m pytest $(TESTS_OF_$*)
+	.venv-$*/bin/python $(PYTEST) $(TESTS_OF_$*)
 
 # Apart from test: mteb needs PyTorch, which makes its environment 2 GB large, or more (see below).
 test-mteb: .venv-mteb/test
