@@ -10,6 +10,9 @@ PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Many tests start Python: without bytecode each start would compile all that it imports, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# In memory, where a system has room there: stores write each record to the disk and wait for it.
+TEMPORARY := $(or $(TMPDIR),$(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1048576 {print "/dev/shm"}'))
+test $(STORES:%=test-%): export TMPDIR := $(TEMPORARY)
 # One thread for each process that computes vectors, since there is one for each core already.
 test $(STORES:%=test-%): export OMP_NUM_THREADS := 1
 
