@@ -10,6 +10,7 @@ from faces import API_KEY, FACES, Face
 
 from qwen_embed import runtime
 from qwen_embed.emulator import Emulator
+from qwen_embed.retry import RetryPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,13 @@ def no_account_is_known() -> None:
     """Forget what earlier tests learnt: an emulator may listen on the port of one before it."""
     if running := runtime.started():
         running.shared.clear()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let repeats leave at once."""
+    wait = RetryPolicy.wait
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.001)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from itertools import chain, product
 
 import numpy as np
 import pytest
-from faces import API_KEY, FACES
+from faces import API_KEY, FACES, one_face_a_package
 from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import TextNode
@@ -133,6 +133,7 @@ def test_blank_texts_have_rows_of_zeros(face, service, folder):
     assert embeddings.usage.cached == 1
 
 
+@one_face_a_package
 def test_what_succeeded_is_kept_where_a_text_fails(face, service, folder):
     texts = [*TEXTS, "word " * 20_000]
     with pytest.raises(PartialFailureError):
@@ -148,6 +149,7 @@ def test_what_succeeded_is_kept_where_a_text_fails(face, service, folder):
     assert rows[:23] == face.documents(face(service), TEXTS)
 
 
+@one_face_a_package
 def test_what_had_arrived_is_kept_where_the_call_ends(face, service, folder, monkeypatch):
     options = {"cache": folder, "max_concurrency": 1}
     embed = service._engine.embed
@@ -199,6 +201,7 @@ def test_a_long_text_is_one_vector(face, service, folder, long_text):
     assert np.allclose(again, first, atol=1e-7)
 
 
+@one_face_a_package
 def test_objects_and_threads_share_a_folder(face, service, folder):
     expected = face.documents(face(service), TEXTS)
     objects = [face(service, cache=folder) for _ in range(4)]
@@ -244,6 +247,7 @@ def test_the_key_and_the_texts_are_nowhere_in_the_cache(face, service, folder):
     assert b"secret text" not in kept
 
 
+@one_face_a_package
 def test_a_cache_that_cannot_be_used_costs_requests(face, service, tmp_path, caplog):
     (tmp_path / "file").touch()
     embeddings = face(service, cache=tmp_path / "file" / "folder")

@@ -6,7 +6,7 @@ import logging
 import re
 
 import pytest
-from faces import API_KEY
+from faces import API_KEY, one_face_a_package
 
 from qwen_embed import AuthenticationError, PartialFailureError, QwenEmbedder
 from qwen_embed.limiter import Limits
@@ -47,7 +47,7 @@ def test_a_call_is_a_line_at_info(face, service, caplog, lines):
     assert lines(logging.DEBUG) == []
 
 
-def test_a_request_is_a_line_at_debug(service, caplog, lines):
+def test_a_request_is_a_line_at_debug(service, caplog, lines, no_waiting):
     caplog.set_level(logging.DEBUG, "qwen_embed")
     made = QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64)
     service.fail_next(1, status=503, code="ServiceUnavailable")
@@ -97,6 +97,7 @@ def test_a_call_that_fails_says_why(face, service, caplog, lines):
     ]
 
 
+@one_face_a_package
 def test_texts_that_fail_are_counted(face, service, caplog, lines):
     caplog.set_level(logging.INFO, "qwen_embed")
 

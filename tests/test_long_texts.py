@@ -63,6 +63,7 @@ def test_the_first_tokens_are_sent(face, service):
     assert [row, short] == face.documents(face(service), [parts[0], "short"])
 
 
+@one_face_a_package
 def test_all_parts_are_sent_and_have_one_row(face, service):
     parts, tokens = parts_of(LONG)
 
@@ -94,6 +95,7 @@ def test_a_long_query_goes_out_as_a_query(face, service):
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
+@one_face_a_package
 def test_a_long_text_given_twice_is_sent_once(face, service, long_text):
     embeddings = face(service, long_text=long_text)
 
@@ -111,6 +113,7 @@ def test_texts_that_fit_by_their_bytes_are_not_counted(face, service, monkeypatc
     face.documents(face(service, long_text=long_text), ["a" * LIMIT, "风" * (LIMIT // 3)])
 
 
+@one_face_a_package
 def test_a_beginning_that_the_service_finds_too_long_is_shortened(face, service):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
 
@@ -122,6 +125,7 @@ def test_a_beginning_that_the_service_finds_too_long_is_shortened(face, service)
     assert rows == face.documents(face(service), ["short", answered, "other"])
 
 
+@one_face_a_package
 def test_a_part_that_the_service_finds_too_long_is_halved(face, service):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
     texts = ["short", LONG, "other"]
@@ -138,6 +142,7 @@ def test_a_part_that_the_service_finds_too_long_is_halved(face, service):
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
+@one_face_a_package
 def test_a_text_of_which_a_part_fails_fails_alone(face, service, long_text):
     service.set_model("text-embedding-v4", tokens_per_text=1_000)
     texts = [f"text {n}" for n in range(15)] + [LONG, "last"]
@@ -175,6 +180,7 @@ def test_a_model_whose_limit_is_not_known_is_sent_whole_texts(face, service):
     assert sent(service) == [LONG]
 
 
+@one_face_a_package
 def test_a_progress_bar_counts_what_is_sent(face, service, capsys):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
     parts, _ = parts_of(LONG)

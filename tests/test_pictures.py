@@ -42,11 +42,11 @@ def test_the_script_draws_a_small_png_of_the_size_that_is_shown(tmp_path):
 
 
 def test_no_words_are_cut_off_by_the_edge_of_the_picture_or_of_a_box():
-    picture = Bbox([[0, 0], [WIDTH, HEIGHT]])
+    edges = [Bbox([[0, 0], [WIDTH, HEIGHT]]), *boxes()]
     crossing = [
         text
         for text, words in written()
-        for box in (picture, *boxes())
+        for box in edges
         if box.overlaps(words) and not (box.x0 < words.x0 and words.x1 < box.x1)
     ]
     assert not crossing

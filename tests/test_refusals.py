@@ -24,13 +24,6 @@ from qwen_embed.retry import RetryPolicy
 
 
 @pytest.fixture
-def no_waiting(monkeypatch):
-    """Let repeats leave at once."""
-    wait = RetryPolicy.wait
-    monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.001)
-
-
-@pytest.fixture
 def little_patience(monkeypatch):
     """Wait a moment, in place of minutes, for an account that serves nothing."""
     monkeypatch.setattr(RetryPolicy, "outlasts", lambda self, seconds: seconds < 0.2)
@@ -199,6 +192,7 @@ def test_a_host_that_is_not_there_is_a_connection_error(face, service, no_waitin
         face.query(embeddings, "a")
 
 
+@one_face_a_package
 def test_a_hang_is_cut(face, service):
     service.latency = 5.0
 

@@ -132,6 +132,7 @@ def test_a_smaller_cap_is_learnt_from_the_refusal(face, service):
     assert Counter(request.status for request in service.requests) == {200: 50}
 
 
+@one_face_a_package
 def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
     service.set_model("text-embedding-v4", texts_per_request=3)
 
@@ -250,6 +251,7 @@ def test_an_unknown_quota_loses_nothing_and_refuses_little(face, service):
         ("Throttling.AllocationQuota", "tokens_per_minute", "requests_per_minute"),
     ],
 )
+@one_face_a_package
 def test_a_refusal_shows_in_the_limits_of_every_object_of_the_account(
     face, service, code, refused, other
 ):

@@ -90,7 +90,7 @@ def test_the_adapters_take_a_client_too(client, make, service):
     assert len(service.requests) == 1
 
 
-def test_only_this_package_repeats(client, service):
+def test_only_this_package_repeats(client, service, no_waiting):
     service.fail_next(2, status=500)
 
     with QwenEmbedder(**options(client, max_retries=1)) as embedder:
@@ -112,7 +112,7 @@ def test_a_refusal_is_typed_and_shows_no_key(connect, service):
     assert wrong not in str(caught.value) + repr(embedder)
 
 
-def test_a_dropped_connection_is_repeated_here(client, service):
+def test_a_dropped_connection_is_repeated_here(client, service, no_waiting):
     service.drop_next(1)
 
     with QwenEmbedder(**options(client)) as embedder:

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from faces import API_KEY
+from faces import API_KEY, one_face_a_package
 
 from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
@@ -56,6 +56,7 @@ def test_the_service_is_asked_by_the_compatible_protocol(face, service):
     assert query == pytest.approx(rows[3], abs=1e-6)  # no roles
 
 
+@one_face_a_package
 def test_both_protocols_give_documents_the_same_rows(face, service):
     native = face.documents(face(service, dimension=64), TEXTS)
     compatible = face.documents(face(service, base_url=service.openai_url, dimension=64), TEXTS)
@@ -63,6 +64,7 @@ def test_both_protocols_give_documents_the_same_rows(face, service):
     assert compatible == [pytest.approx(row, abs=1e-6) for row in native]
 
 
+@one_face_a_package
 def test_numbers_may_come_printed_where_they_were_asked_for_packed(face, service):
     packed = face.documents(face(service, base_url=service.openai_url, dimension=64), TEXTS)
     service.base64_as_floats = True
@@ -71,6 +73,7 @@ def test_numbers_may_come_printed_where_they_were_asked_for_packed(face, service
     assert printed == [pytest.approx(row, abs=1e-6) for row in packed]
 
 
+@one_face_a_package
 def test_a_server_that_does_not_know_base64_is_asked_for_numbers(face, vllm):
     refusal = {"code": "BadRequestError", "message": "base64 encoding is not currently supported"}
     vllm.fail_next(1, status=400, **refusal)
@@ -82,7 +85,8 @@ def test_a_server_that_does_not_know_base64_is_asked_for_numbers(face, vllm):
     assert formats == ["base64", "float", "float", "float"]
 
 
-def test_a_storm_loses_nothing_by_the_compatible_protocol(service, face):
+@one_face_a_package
+def test_a_storm_loses_nothing_by_the_compatible_protocol(service, face, no_waiting):
     embeddings = face(service, base_url=service.openai_url, dimension=64, max_retries=20)
     calm = face.documents(embeddings, TEXTS * 2)
     service.storm(0.2, seed=1)
@@ -90,6 +94,7 @@ def test_a_storm_loses_nothing_by_the_compatible_protocol(service, face):
     assert face.documents(embeddings, TEXTS * 2) == calm
 
 
+@one_face_a_package
 def test_a_text_at_fault_fails_alone_by_the_compatible_protocol(face, service):
     embeddings = face(service, base_url=service.openai_url, dimension=64)
 
@@ -99,6 +104,7 @@ def test_a_text_at_fault_fails_alone_by_the_compatible_protocol(face, service):
     assert [failure.index for failure in caught.value.failures] == [25]
 
 
+@one_face_a_package
 def test_a_smaller_cap_is_learnt_by_the_compatible_protocol(face, service):
     service.set_model("text-embedding-v4", texts_per_request=6)
     embeddings = face(service, base_url=service.openai_url, dimension=64)
@@ -135,6 +141,7 @@ def test_a_server_that_refuses_dimensions_is_asked_once_and_the_error_says_what_
 
 
 @pytest.mark.parametrize("server", ["vllm", "lm-studio"])
+@one_face_a_package
 def test_rows_are_cut_and_scaled_here_where_the_server_does_not(face, server):
     with playing(server) as running:
         whole = face.documents(own(face, running), ["The wind rises."])[0]
@@ -146,6 +153,7 @@ def test_rows_are_cut_and_scaled_here_where_the_server_does_not(face, server):
     assert cut == pytest.approx([value / norm for value in whole[:256]], abs=1e-6)
 
 
+@one_face_a_package
 def test_a_server_that_cuts_gives_what_is_cut_here(face):
     with playing("vllm-matryoshka") as running:
         there = face.documents(own(face, running, dimension=256), TEXTS)
@@ -162,6 +170,7 @@ def test_a_server_that_ignores_dimensions_is_noticed_and_nothing_is_stored(face)
             face.documents(embeddings, TEXTS)
 
 
+@one_face_a_package
 def test_a_smaller_cap_of_a_server_is_learnt(face):
     with playing("tei") as running:
         embeddings = own(face, running, batch_size=100)
@@ -187,7 +196,7 @@ def test_a_server_of_ones_own_is_sent_32_texts_a_request(vllm):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_goes_wrong_is_one_of_our_errors_or_all_rows(vllm, seed):
+def test_whatever_goes_wrong_is_one_of_our_errors_or_all_rows(vllm, seed, no_waiting):
     chance = random.Random(seed)  # noqa: S311 -- no secret
     for _ in range(5):
         vllm.fail_next(

@@ -7,7 +7,7 @@ import threading
 from unittest.mock import ANY
 
 import pytest
-from faces import API_KEY
+from faces import API_KEY, one_face_a_package
 from langchain_core.rate_limiters import BaseRateLimiter
 from network import port_of, serving
 from opentelemetry import trace
@@ -186,7 +186,7 @@ def test_every_request_of_a_call_is_a_span_of_its_own(face, service, spans):
     assert {parent_of(span) for span in spans.requests} == {call.context.span_id}
 
 
-def test_every_attempt_is_a_span_and_a_call_that_heals_is_no_error(service, spans):
+def test_every_attempt_is_a_span_and_a_call_that_heals_is_no_error(service, spans, no_waiting):
     service.fail_next(2, status=503, code="ServiceUnavailable")
 
     QwenEmbedder(api_key=API_KEY, base_url=service.native_url).embed_query("a")
@@ -216,6 +216,7 @@ def test_a_call_that_fails_ends_with_its_error(face, service, spans):
     assert dict(call.attributes).keys() >= {"qwen_embed.requests", "qwen_embed.retries"}
 
 
+@one_face_a_package
 def test_texts_that_fail_make_the_call_an_error(face, service, spans):
     with pytest.raises(PartialFailureError):
         face.documents(face(service), ["wind", TOO_LONG, "sea"])
@@ -341,6 +342,7 @@ def test_what_runs_on_the_way_belongs_to_the_span_of_its_call_or_request(
     assert sent_in == [request.context.span_id]
 
 
+@one_face_a_package
 def test_a_provider_that_is_set_after_the_first_call_hears_of_the_next(face, service, monkeypatch):
     spans = Spans()
     made = face(service)

@@ -87,7 +87,7 @@ class Counting(BaseRateLimiter):
         return True
 
 
-def test_a_rate_limiter_is_acquired_once_a_request(service):
+def test_a_rate_limiter_is_acquired_once_a_request(service, no_waiting):
     limiter = Counting()
     embeddings = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, rate_limiter=limiter)
     service.fail_next(1, status=500)

@@ -90,10 +90,12 @@ def test_every_text_has_entries_with_unique_indices_in_range(text):
 
 
 def test_no_character_that_counts_is_without_an_entry():
-    for plane in range(0, 0x30000, 0x400):
-        for point in range(plane, plane + 0x400):
-            if not 0xD800 <= point < 0xE000 and count_tokens(chr(point)):
-                assert sparse._pieces(sparse.folded(chr(point))), hex(point)
+    without = [
+        chr(point)
+        for point in range(0x30000)
+        if not 0xD800 <= point < 0xE000 and not sparse._pieces(sparse.folded(chr(point)))
+    ]
+    assert [character for character in without if count_tokens(character)] == []
 
 
 @pytest.mark.parametrize(

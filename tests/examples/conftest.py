@@ -1,11 +1,13 @@
-"""What the tests of examples that draw share: one run for each of their modules."""
+"""What the tests of examples that draw share: one run without a key, and one with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
-from example_output import output_of
+from example_output import Run, output_of, run_with_key
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +20,15 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def output(request: pytest.FixtureRequest, folder: Path) -> str:
     """Return what the module's `EXAMPLE` prints without a key."""
     return output_of(request.module.EXAMPLE, folder, environment={})
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Run, Path]]:
+    """Return what runs an example with a key, once, and gives the run and where it drew."""
+
+    @cache
+    def run(example: str) -> tuple[Run, Path]:
+        folder = tmp_path_factory.mktemp(example)
+        return run_with_key(example, folder), folder
+
+    return run

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 from drawings import is_drawn
-from example_output import EXAMPLES, output_of
-
-from qwen_embed.emulator import Emulator
+from example_output import EXAMPLES
 
 HEIGHTS = {
     "semantic_search": 960,
@@ -20,13 +18,12 @@ HEIGHTS = {
 
 
 @pytest.mark.parametrize(("example", "height"), HEIGHTS.items())
-def test_with_a_key_the_service_of_the_environment_is_asked(example, height, tmp_path):
-    with Emulator(api_key="sk-own") as service:
-        own = {"DASHSCOPE_API_KEY": service.api_key, "DASHSCOPE_BASE_URL": service.native_url}
-        output = output_of(example, tmp_path, environment=own)
-        assert {request.status for request in service.requests} == {200}
-    assert "stand-in" not in output
-    assert is_drawn(tmp_path / f"{example}.png", height)
+def test_with_a_key_the_service_of_the_environment_is_asked(example, height, served):
+    run, folder = served(example)
+
+    assert {request.status for request in run.requests} == {200}
+    assert "stand-in" not in run.output
+    assert is_drawn(folder / f"{example}.png", height)
 
 
 @pytest.mark.parametrize(("example", "height"), HEIGHTS.items())

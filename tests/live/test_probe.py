@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -56,11 +58,24 @@ def differences(report: Path) -> dict[str, str]:
     return {part.partition("\n")[0]: part for part in parts}
 
 
-def test_against_another_emulator_nothing_differs(service, report, capsys):
-    assert probe(service, report) == SAME
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[int, Path, str]:
+    """A probe with all questions: its exit status, its report, and what it printed."""
+    report = tmp_path_factory.mktemp("whole") / "report.md"
+    printed = io.StringIO()
+    with (
+        Emulator(api_key=KEY, workspaces=()) as service,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        return probe(service, report), report, printed.getvalue()
 
-    output = "".join(capsys.readouterr())
+
+def test_against_another_emulator_nothing_differs(whole):
+    status, report, output = whole
+
     text = report.read_text(encoding="utf-8")
+    assert status == SAME
     assert differences(report) == {}
     assert KEY not in output + text
     billed = int(re.search(r"Tokens billed: ([\d,]+)", text)[1].replace(",", ""))
@@ -71,8 +86,8 @@ def test_against_another_emulator_nothing_differs(service, report, capsys):
     assert not re.search(r"\[(-?0\.\d+, ){3}", text)
 
 
-def test_every_question_is_compared(service, report, capsys):
-    probe(service, report)
+def test_every_question_is_compared(whole):
+    _, report, _ = whole
 
     rows = report.read_text(encoding="utf-8").split("## What differs")[0].splitlines()
     answered = [row for row in rows if row.startswith("| ")][1:]
@@ -95,10 +110,10 @@ def test_a_difference_of_the_compatible_protocol_names_its_module(service, repor
     assert "To change: `qwen_embed/emulator/compatible.py`" in found
 
 
-def test_the_least_known_is_asked_first(service, report, capsys):
-    probe(service, report)
+def test_the_least_known_is_asked_first(whole):
+    _, _, output = whole
 
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    told = [line for line in output.splitlines() if line.startswith("  ")]
     assert "said to hang" in told[0]
     assert "raise no error and do nothing" in told[1]
 
@@ -280,7 +295,9 @@ def closed(question):
 
 @pytest.mark.parametrize("ask", [lambda _: "n", lambda _: "", closed])
 def test_anything_but_yes_sends_nothing(service, report, ask):
-    assert probe(service, report, env={"YES": ""}, ask=ask) == COULD_NOT_RUN
+    asked = probe(service, report, "`parameters` empty", env={"YES": ""}, ask=ask)
+
+    assert asked == COULD_NOT_RUN
     assert service.requests == []
     assert not report.exists()
 
@@ -358,7 +375,10 @@ def test_what_keeps_it_from_running_is_told_in_a_line(env, complaint, report, ca
 def test_it_says_whom_it_asks(env, said, report, capsys):
     env = {"DASHSCOPE_API_KEY": KEY, **env}
 
-    assert main(["--report", str(report)], env=env, ask=lambda _: "n") == COULD_NOT_RUN
+    questions = asking("`parameters` e")
+    status = main(["--report", str(report)], env=env, ask=lambda _: "n", questions=questions)
+
+    assert status == COULD_NOT_RUN
     assert said in capsys.readouterr().out
 
 

@@ -1,9 +1,11 @@
-"""A PostgreSQL server for the stores that are kept there."""
+"""What tests of stores share: a PostgreSQL server, and a pymilvus that does not sleep."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,3 +24,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"no PostgreSQL server starts here: {error!r}")
     yield server.get_uri()
     server.cleanup()
+
+
+@pytest.fixture
+def milvus_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pymilvus ask soon whether an index is made, rather than after half a second."""
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds / 100)
+
+    clock = SimpleNamespace(**{**vars(time), "sleep": sleep})
+    monkeypatch.setattr("pymilvus.client.grpc_handler.time", clock)

@@ -14,6 +14,8 @@ from pymilvus import Function, FunctionType  # noqa: E402
 
 from langchain_qwen_embed import QwenEmbeddings  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("milvus_is_asked_at_once")
+
 CODES = [f"QX-{1000 + 7 * number}" for number in range(200)]
 TEXTS = [f"The spare part {code} lies on shelf {code[-2:]}. 备件在架上。" for code in CODES]
 PLACES = [{"place": number} for number in range(200)]

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from example_output import EXAMPLES, output_of
 from faces import API_KEY
@@ -90,7 +91,7 @@ def assert_right(points, service):
         result = core.embed_documents(texts)
     rows = dict(zip(texts, zip(result.dense, result.sparse.rows(), strict=True), strict=True))
     for text, vector, sparse in points:
-        assert vector == pytest.approx(rows[text][0], abs=1e-6)
+        np.testing.assert_allclose(vector, rows[text][0], rtol=0, atol=1e-6)
         assert sparse == pytest.approx(rows[text][1])
 
 

@@ -18,6 +18,8 @@ from llama_index.core.schema import MetadataMode, TextNode  # noqa: E402
 
 from llamaindex_qwen_embed import QwenEmbedding  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("milvus_is_asked_at_once")
+
 CODES = [f"QX-{1000 + 7 * number}" for number in range(200)]
 TEXTS = [f"The spare part {code} lies on shelf {code[-2:]}. 备件在架上。" for code in CODES]
 SOME = range(0, 200, 13)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from example_output import EXAMPLES, output_of
 from faces import API_KEY
@@ -109,7 +110,7 @@ def assert_right(points, nodes, service):
         result = core.embed_documents(list(contents.values()))
     rows = dict(zip(contents, zip(result.dense, result.sparse.rows(), strict=True), strict=True))
     for identity, vector, sparse in points:
-        assert vector == pytest.approx(rows[identity][0], abs=1e-6)
+        np.testing.assert_allclose(vector, rows[identity][0], rtol=0, atol=1e-6)
         assert sparse == pytest.approx(rows[identity][1])
 
 
