@@ -551,15 +551,15 @@ def test_calls_of_a_pair_in_threads_while_it_is_closed(
             time.sleep(close_at or 0.0)
             dense.it.close()
 
-        runs = [in_thread(partial(run, *start)) for start in starts]
-        if close_at is not None:
-            ended(in_thread(close))
-        for each in runs:
-            ended(each)
-        if close_at is not None:
-            with pytest.raises(ClosedError):
-                dense.it.embed_query("the cat") if cls is QwenEmbeddings else dense.it.limits
-        watched(dense.it.close)
+        with dense.it:
+            runs = [in_thread(partial(run, *start)) for start in starts]
+            if close_at is not None:
+                watched(close)
+            for each in runs:
+                ended(each)
+            if close_at is not None:
+                with pytest.raises(ClosedError):
+                    _ = dense.it.limits
         assert service.wait_until_left(), "a connection is open after close()"
 
 
@@ -581,15 +581,16 @@ def test_cancelled_calls_of_a_pair_with_a_cache_harm_no_other(
         )
         pair = (dense, Made(dense.it.sparse(), {}))
         call = pair[which].calls[0]
-        for seconds in moments:
-            watched(lambda: asyncio.run(cancelled_after(seconds, pair[which], call, MANY)))  # noqa: B023 -- ends here
-        for one in pair:
-            rows = watched(partial(one.run, one.calls[0], MANY))
-            assert all(map(agree, rows, (one.expected(one.calls[0], each) for each in MANY)))
-        watched(dense.it.close)
+        with dense.it:
+            for seconds in moments:
+                cancelled = cancelled_after(seconds, pair[which], call, MANY)
+                watched(partial(asyncio.run, cancelled))
+            for one in pair:
+                rows = watched(partial(one.run, one.calls[0], MANY))
+                assert all(map(agree, rows, (one.expected(one.calls[0], each) for each in MANY)))
 
 
-def tests(machine: type[RuleBasedStateMachine], part: int) -> type:
+def cases_of(machine: type[RuleBasedStateMachine], part: int) -> type:
     """Return a machine's tests, with a part of the examples others have."""
     case = machine.TestCase
     case.settings = settings(
@@ -598,6 +599,6 @@ def tests(machine: type[RuleBasedStateMachine], part: int) -> type:
     return case
 
 
-TestObjects = tests(Objects, 6)
-TestOnePair = tests(OnePair, 4)
-TestInterruptedPair = tests(InterruptedPair, 10)
+TestObjects = cases_of(Objects, 6)
+TestOnePair = cases_of(OnePair, 4)
+TestInterruptedPair = cases_of(InterruptedPair, 10)
