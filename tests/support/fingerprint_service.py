@@ -205,9 +205,11 @@ class FingerprintService:
     async def _stop(self) -> None:
         server = self._runner.server
         await self._runner.cleanup()
-        await asyncio.sleep(0.001)  # a connection that was just accepted comes into being
+        for _ in range(10):
+            await asyncio.sleep(0)  # a connection that was just accepted comes into being
         await server.shutdown(0)
-        await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.Response:
         with self._changed:
