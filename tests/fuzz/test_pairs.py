@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -95,31 +95,34 @@ def is_blank(text: str) -> bool:
 
 
 class Kept:
-    """What a pair surely keeps: how often each text's vector may be taken without a payment."""
+    """What a pair surely keeps, by all that its calls returned.
+
+    Attributes:
+        sure: For each kind, how often a text's vector may surely be taken without a payment.
+        open: For the bare text of a node, the documents with or without metadata that the dense
+            object returned since nothing was kept for any of them.
+        unclear: Documents of which a call failed, or which may have been taken.
+    """
 
     def __init__(self) -> None:
         self.sure: dict[str, Counter[tuple[str, str]]] = {"dense": Counter(), "sparse": Counter()}
-        self.nodes = Nodes()
+        self.open: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.unclear: set[str] = set()
 
-    def note(
-        self,
-        call: Call,
-        given: Counter[str],
-        paid: Counter[str],
-        outcome: list[Row] | BaseException,
-    ) -> None:
+    def note(self, call: Call, given: Counter[str], paid: Counter[str], outcome: Any) -> None:
         """Note a call that paid for some of the texts that were given."""
         failed = isinstance(outcome, BaseException)
-        if isinstance(outcome, PartialFailureError) or call.of_nodes:
+        if call.role == "document" and call.output == "dense" and not failed:
+            self.open_documents(given)
+        elif call.role == "document":
+            self.unclear.update(given)
+        if isinstance(outcome, PartialFailureError):
             self.doubt(call.role, given)
+        elif call.of_nodes:
+            self.doubt(call.role, {each for bare in given for each in self.allowed(bare, given)})
         elif not failed and call.output != "dense&sparse":
             self.take(call.output, call.role, given, paid)
         # Where it failed as a whole, what was kept is kept; what else arrived need not be.
-        if call.role == "document":
-            if call.output == "dense" and not failed:
-                self.nodes.embedded.update(given)
-            else:
-                self.nodes.touch(given)
 
     def take(self, kind: str, role: str, given: Counter[str], paid: Counter[str]) -> None:
         for each, times in given.items():
@@ -127,37 +130,37 @@ class Kept:
                 self.sure["sparse" if kind == "dense" else "dense"][role, each] += times
             self.sure[kind][role, each] = max(0, self.sure[kind][role, each] - times)
 
-    def doubt(self, role: str, given: Counter[str]) -> None:
+    def doubt(self, role: str, texts: Iterable[str]) -> None:
         """Expect no vector of these texts, of which nobody knows what became."""
+        self.unclear.update(texts)
         for kind in self.sure.values():
-            for each in given:
+            for each in texts:
                 kind[role, each] = 0
 
+    def open_documents(self, given: Counter[str]) -> None:
+        for bare in {bare for each in given for bare in (each, WITH_METADATA.get(each, each))}:
+            if not self.surely_keeps_any(bare):
+                self.unclear.update(self.open.pop(bare, ()))
+            self.open[bare] += Counter(
+                {each: given[each] for each in given if bare in (each, WITH_METADATA.get(each))}
+            )
 
-class Nodes:
-    """For which nodes a pair gives the vector of the text with metadata, and for which not."""
+    def surely_keeps_any(self, bare: str) -> bool:
+        return any(self.sure["sparse"]["document", each] for each in self.open[bare])
 
-    def __init__(self) -> None:
-        self.embedded: Counter[str] = Counter()
-        self.touched: set[str] = set()
+    def allowed(self, bare: str, given: Iterable[str] = ()) -> list[str]:
+        """Return the texts whose vector a node of this text may get, in a call of all those given.
 
-    def touch(self, texts: Iterable[str]) -> None:
-        """Note texts of which a pair may keep nothing, or more than `embedded` says."""
-        self.touched.update(texts)
-        self.touched.update(
-            content for content, bare in WITH_METADATA.items() if bare in self.touched
-        )
-
-    def allowed(self, bare: str) -> list[str]:
-        """Return the texts of which a node's vector may be."""
-        contents = [each for each in self.embedded if WITH_METADATA.get(each) == bare]
-        if self.embedded[bare] or not contents:
+        With its metadata where one document stands for it, and bare where several do.
+        """
+        with_metadata = [each for each, node in WITH_METADATA.items() if node == bare]
+        known = [each for each in with_metadata if each in self.unclear or self.open[bare][each]]
+        if not self.surely_keeps_any(bare):
+            return [bare, *known]
+        if len(self.open[bare]) > 1 or not known:
             return [bare]
-        if self.touched & {bare, *contents}:
-            return [bare, *contents]
-        if len(contents) > 1:
-            return [bare]
-        return contents if self.embedded[contents[0]] == 1 else [bare, *contents]
+        surely_one = self.open[bare].total() == 1 and not self.unclear & {bare, *known}
+        return known if surely_one and not set(known).intersection(given) else [bare, *known]
 
 
 class Objects(RuleBasedStateMachine):
@@ -332,28 +335,6 @@ class Objects(RuleBasedStateMachine):
         assert self.service.wait_until_idle()
         self.check(one, call, texts, outcome, cancelled=True)
 
-    @rule(
-        one=objects,
-        nth=nth,
-        texts=texts,
-        ticks=st.integers(0, 40),
-    )
-    def cancel_a_call_at_any_time(self, one: Made, nth: int, texts: list[str], ticks: int) -> None:
-        call, texts = chosen(one, nth, texts)
-
-        async def cancelled() -> list[Row]:
-            task = asyncio.ensure_future(one.arun(call, texts))
-            for _ in range(ticks):
-                await asyncio.sleep(0)
-            task.cancel()
-            return await task
-
-        outcome = self.caught(lambda: asyncio.run(cancelled()))
-        self.check(one, call, texts, outcome, cancelled=True)
-        if kept := self.kept.get(id(one.it)):
-            kept.doubt(call.role, Counter(texts))
-            kept.nodes.touch([*texts, *(WITH_METADATA.get(each, each) for each in texts)])
-
     @rule(one=objects)
     def look_at_limits_and_usage(self, one: Made) -> None:
         try:
@@ -447,7 +428,7 @@ class Objects(RuleBasedStateMachine):
         for index in range(len(texts)) if there is None else sorted(there):
             allowed = [texts[index]]
             if call.of_nodes and kept is not None:
-                allowed = kept.nodes.allowed(texts[index])
+                allowed = kept.allowed(texts[index], texts)
             assert any(agree(rows[index], one.expected(call, each)) for each in allowed), (
                 f"{texts[index]!r} has the row of another text"
             )
@@ -497,6 +478,31 @@ class OnePair(Objects):
         return self.pair(cls, options, cached=cached)
 
 
+class InterruptedPair(OnePair):
+    """Calls of a single pair, some of which are cancelled at any time."""
+
+    @rule(
+        one=Objects.objects,
+        nth=nth,
+        texts=texts,
+        ticks=st.integers(0, 40),
+    )
+    def cancel_a_call_at_any_time(self, one: Made, nth: int, texts: list[str], ticks: int) -> None:
+        call, texts = chosen(one, nth, texts)
+
+        async def cancelled() -> list[Row]:
+            task = asyncio.ensure_future(one.arun(call, texts))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            task.cancel()
+            return await task
+
+        outcome = self.caught(lambda: asyncio.run(cancelled()))
+        self.check(one, call, texts, outcome, cancelled=True)
+        if kept := self.kept.get(id(one.it)):
+            kept.doubt(call.role, texts)
+
+
 async def cancelled_after(seconds: float, one: Made, call: Call, texts: Sequence[str]) -> None:
     task = asyncio.ensure_future(one.arun(call, texts))
     await asyncio.sleep(seconds)
@@ -504,7 +510,8 @@ async def cancelled_after(seconds: float, one: Made, call: Call, texts: Sequence
     await asyncio.gather(task, return_exceptions=True)
 
 
-@settings(phases=[Phase.explicit, Phase.generate])  # time has a part in it: nothing to shrink
+# Time has a part in the two: there is nothing to shrink.
+@settings(phases=[Phase.generate], max_examples=settings.default.max_examples // 3)
 @given(
     cls=st.sampled_from([QwenEmbeddings, QwenEmbedding]),
     starts=st.lists(
@@ -544,19 +551,19 @@ def test_calls_of_a_pair_in_threads_while_it_is_closed(
             time.sleep(close_at or 0.0)
             dense.it.close()
 
-        runs = [in_thread(partial(run, *start)) for start in starts]
-        if close_at is not None:
-            ended(in_thread(close))
-        for each in runs:
-            ended(each)
-        if close_at is not None:
-            with pytest.raises(ClosedError):
-                dense.it.embed_query("the cat") if cls is QwenEmbeddings else dense.it.limits
-        watched(dense.it.close)
+        with dense.it:
+            runs = [in_thread(partial(run, *start)) for start in starts]
+            if close_at is not None:
+                watched(close)
+            for each in runs:
+                ended(each)
+            if close_at is not None:
+                with pytest.raises(ClosedError):
+                    _ = dense.it.limits
         assert service.wait_until_left(), "a connection is open after close()"
 
 
-@settings(phases=[Phase.explicit, Phase.generate])
+@settings(phases=[Phase.generate], max_examples=settings.default.max_examples // 10)
 @given(
     moments=st.lists(st.integers(0, 200).map(lambda n: n / 10_000), min_size=1, max_size=6),
     which=st.booleans(),
@@ -574,13 +581,24 @@ def test_cancelled_calls_of_a_pair_with_a_cache_harm_no_other(
         )
         pair = (dense, Made(dense.it.sparse(), {}))
         call = pair[which].calls[0]
-        for seconds in moments:
-            watched(lambda: asyncio.run(cancelled_after(seconds, pair[which], call, MANY)))  # noqa: B023 -- ends here
-        for one in pair:
-            rows = watched(partial(one.run, one.calls[0], MANY))
-            assert all(map(agree, rows, (one.expected(one.calls[0], each) for each in MANY)))
-        watched(dense.it.close)
+        with dense.it:
+            for seconds in moments:
+                cancelled = cancelled_after(seconds, pair[which], call, MANY)
+                watched(partial(asyncio.run, cancelled))
+            for one in pair:
+                rows = watched(partial(one.run, one.calls[0], MANY))
+                assert all(map(agree, rows, (one.expected(one.calls[0], each) for each in MANY)))
 
 
-TestObjects = Objects.TestCase
-TestOnePair = OnePair.TestCase
+def cases_of(machine: type[RuleBasedStateMachine], part: int) -> type:
+    """Return a machine's tests, with a part of the examples others have."""
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=settings.default.max_examples // part, stateful_step_count=30
+    )
+    return case
+
+
+TestObjects = cases_of(Objects, 6)
+TestOnePair = cases_of(OnePair, 4)
+TestInterruptedPair = cases_of(InterruptedPair, 10)

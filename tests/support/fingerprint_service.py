@@ -175,7 +175,7 @@ class FingerprintService:
 
     def stop(self) -> None:
         self.release()
-        self._on_loop(self._runner.cleanup())
+        self._on_loop(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -201,6 +201,15 @@ class FingerprintService:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         return int(self._runner.addresses[0][1])
+
+    async def _stop(self) -> None:
+        server = self._runner.server
+        await self._runner.cleanup()
+        for _ in range(10):
+            await asyncio.sleep(0)  # a connection that was just accepted comes into being
+        await server.shutdown(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.Response:
         with self._changed:
