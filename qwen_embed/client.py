@@ -87,12 +87,7 @@ class _Opening:
         self._make_dense = make_dense
 
     def __reduce__(self) -> tuple[type[_Opening], tuple[()]]:
-        return _Opening, ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Opening)  # embedders are equal when their options are
-
-    __hash__ = None  # type: ignore[assignment]  # as the embedder itself
+        return _Opening, ()  # a pickle of an embedder opens its own session
 
 
 def _make_session(

@@ -68,7 +68,10 @@ def implied_protocol(base_url: str | None, *, open_weights: bool) -> ProtocolNam
         >>> implied_protocol(None, open_weights=False)
         'native'
     """
-    path = urlsplit((base_url or "").strip().rstrip("/")).path
+    try:
+        path = urlsplit((base_url or "").strip().rstrip("/")).path
+    except ValueError:  # which is told of where the address is checked
+        path = ""
     other_root = re.search(r"/v\d+$", path) and not path.endswith(NATIVE_ROOT)
     return "openai" if open_weights or other_root else "native"
 
@@ -100,6 +103,8 @@ def find_endpoint(
         ValueError: If the region or the root cannot be used; the message says what can.
     """
     asked = region or env.get(REGION_VARIABLE)
+    if workspace:
+        _check_workspace(workspace)
     if base_url is not None:
         root = _checked_root(base_url, protocol)
         return Endpoint(root, _region(asked, root), speaks_for_service(root, protocol))
@@ -112,7 +117,7 @@ def find_endpoint(
         return Endpoint(root, _region(asked, root), of_service=True)
     named = _region(asked, "")
     if workspace:
-        host = WORKSPACE_HOST.format(workspace=_checked_workspace(workspace), region=named)
+        host = WORKSPACE_HOST.format(workspace=workspace, region=_checked_region(named))
         return Endpoint(host + ROOTS[protocol], named, of_service=True)
     if named not in SHARED_HOSTS:
         known = ", ".join([*SHARED_HOSTS, *REGION_ALIASES])
@@ -161,17 +166,29 @@ def _region(asked: str | None, root: str) -> str:
     return next(shared, DEFAULT_REGION)
 
 
-def _checked_workspace(workspace: str) -> str:
-    # It becomes a part of the host's name: anything else would send the key elsewhere.
+def _check_workspace(workspace: str) -> None:
+    # It becomes a part of the host's name and a header: anything else could send the key elsewhere.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", workspace):
         raise ValueError("workspace must be letters, digits, _ and -, as the console shows it.")
-    return workspace
+
+
+def _checked_region(region: str) -> str:
+    # As with the workspace. One that is not listed here may be a new one.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", region):
+        raise ValueError(
+            f"region must be a name such as {DEFAULT_REGION!r}: lower-case letters, digits and -."
+        )
+    return region
 
 
 def _checked_root(base_url: str, protocol: ProtocolName) -> str:
     root = base_url.strip().rstrip("/")
-    parts = urlsplit(root)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(root)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        usable = False
+    if not usable:
         raise ValueError("base_url must be an http:// or https:// address with a host.")
     if parts.username or parts.password:
         raise ValueError("base_url must not hold a user name or password.")

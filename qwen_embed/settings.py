@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
+    PrivateAttr,
     Secret,
     SecretStr,
     ValidationError,
@@ -33,10 +34,11 @@ from typing_extensions import Self
 from qwen_embed import endpoints
 from qwen_embed.cache import VectorCache
 from qwen_embed.cautions import warn_of_lost_roles, warn_of_plain_http
-from qwen_embed.endpoints import Endpoint, ProtocolName
+from qwen_embed.endpoints import ProtocolName
 from qwen_embed.migration import without_foreign
 from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
 from qwen_embed.option_docs import OptionDocs
+from qwen_embed.resolve import Given, resolve
 from qwen_embed.sdk_clients import SdkClient, recognise
 from qwen_embed.tokens import can_count
 
@@ -54,14 +56,8 @@ ALIASES = {
 
 _OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
 _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
-_DERIVED_FROM = {
-    "api_key": {"base_url", "client"},
-    "base_url": {"region", "workspace", "client", "protocol"},
-    "region": {"base_url", "workspace", "client"},
-    "protocol": {"base_url", "model", "client"},
-    "query_template": {"model", "protocol"},
-}
-"""Options that follow from others where the user does not name them."""
+_RESOLVED = ("protocol", "base_url", "region", "workspace", "api_key", "query_template")
+"""Options that follow from others, or from the environment, where the user leaves them out."""
 
 
 def _names_of(option: str) -> AliasChoices:
@@ -197,6 +193,9 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """What the user gave of the options that are resolved."""
+
     if not TYPE_CHECKING:  # type checkers go by the fields
 
         def __init__(self, **options: Any) -> None:
@@ -207,6 +206,11 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
             except ValidationError as error:
                 refusal = _without_input(error)
             else:
+                self._given = {
+                    ALIASES.get(name, name): value
+                    for name, value in options.items()
+                    if ALIASES.get(name, name) in _RESOLVED
+                }
                 made = self.__dict__
                 warn_of_plain_http(made["base_url"], keyed=bool(made["api_key"]))
                 if made["protocol"] == "openai" and made["query_template"] is None:
@@ -237,53 +241,17 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     def _resolve(self) -> Self:
         """Fill in what the environment says, so that a copy in another process has it too."""
         if self.client is None:
-            self._resolve_endpoint()
+            given = Given(
+                self.model, self.protocol, self.base_url, self.region, self.workspace, self.api_key
+            )
+            connection = resolve(given, os.environ, sys.modules.get("dashscope"))
+            # Straight into the fields: __setattr__ guards them, and fields_set is the user's own.
+            self.__dict__.update(vars(connection))
         else:
             self._resolve_client(recognise(self.client))
         self._check_model()
         self._check_protocol()
         return self
-
-    def _resolve_endpoint(self) -> None:
-        env = os.environ
-        module = sys.modules.get("dashscope")
-        open_weights = has_open_weights(self.model)
-        protocol = self.protocol or endpoints.implied_protocol(
-            self.base_url, open_weights=open_weights
-        )
-        if open_weights and self.base_url is None:
-            raise ValueError(f"{self.model} is not the service's: give the base_url that has it.")
-        workspace = self.workspace or env.get(endpoints.WORKSPACE_VARIABLE) or None
-        endpoint = endpoints.find_endpoint(
-            protocol,
-            base_url=self.base_url,
-            region=self.region,
-            workspace=workspace,
-            env=env,
-            module_url=endpoints.root_of_module(module),
-        )
-        # Straight into the fields: __setattr__ guards them, and fields_set keeps the user's own.
-        self.__dict__.update(
-            api_key=self._find_key(endpoint, getattr(module, "api_key", None)),
-            workspace=workspace if endpoint.of_service else None,
-            base_url=endpoint.root,
-            region=endpoint.region,
-            protocol=protocol,
-        )
-
-    def _find_key(self, endpoint: Endpoint, of_module: object) -> SecretStr | None:
-        key = (self.api_key.get_secret_value() if self.api_key else "").strip()
-        if not key and endpoint.of_service:
-            key = os.environ.get(endpoints.API_KEY_VARIABLE, "").strip()
-            key = key or (of_module.strip() if isinstance(of_module, str) else "")
-        if not key and endpoint.of_service:
-            raise ValueError(
-                f"no API key: set {endpoints.API_KEY_VARIABLE} or give `api_key`. To try without a "
-                f"key, start the emulator: python -m qwen_embed.emulator"
-            )
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("`api_key` holds characters that no key has.")
-        return SecretStr(key) if key else None
 
     def _resolve_client(self, sdk: SdkClient) -> None:
         fields = EmbeddingSettings.model_fields
@@ -416,20 +384,35 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
         _hide_key(changes)
         del update, deep  # a traceback may show what is in them
+        given = {**self._given, **{name: changes[name] for name in _RESOLVED if name in changes}}
         options = {
             name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
         }
-        if changes.keys() & {"region", "workspace"}:
-            del options["base_url"]
-        for name, others in _DERIVED_FROM.items():
-            if others & changes.keys() and name not in self.model_fields_set:
-                options.pop(name, None)
-        if changes.get("client", self.client) is not None:
-            for name in ("base_url", "region"):  # the client's
-                options.pop(name, None)
-        copied = type(self)(**{**options, **changes})
+        options.update(changes)
+        if changes.keys() & {*_RESOLVED, "model", "client"} or self.client is not None:
+            options.update((name, given.get(name)) for name in _RESOLVED)
+            options.update(self._resolved_again(options))
+        copied = type(self)(**options)
         copied.__pydantic_fields_set__ = self.model_fields_set | changes.keys()
+        copied._given = given  # noqa: SLF001 -- of its own class
         return copied
+
+    def _resolved_again(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what follows for a copy; nothing where that is an error, which the copy raises.
+
+        A key that this object found in the environment is there for its copies too, also where, as
+        in another process, the environment has none any more.
+        """
+        if options["client"] is not None or not isinstance(options["model"], str):
+            return {}
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        names = ("model", *_RESOLVED[:-1])
+        try:
+            given = Given(**{name: options[name] for name in names})
+            environment = {endpoints.API_KEY_VARIABLE: key, **os.environ}
+            return vars(resolve(given, environment, sys.modules.get("dashscope")))
+        except (ValueError, TypeError, AttributeError):
+            return {}
 
     def copy(
         self,
@@ -463,6 +446,11 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
                 f"worker processes give api_key and base_url instead of client."
             )
         return super().__getstate__()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # as of every pydantic model
 
     def __copy__(self) -> Self:
         return self.model_copy()

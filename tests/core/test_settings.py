@@ -113,7 +113,7 @@ def test_the_root_comes_from_what_is_said_before_the_environment(
         ({"base_url": "https://user:password@host/api/v1"}, "user name"),
         ({"dimension": 1000}, "makes vectors of 64, 128, 256, 512, 768, 1024, 1536, 2048"),
         ({"model": "text-embedding-v3", "instruct": "Find it"}, "takes no `instruct`"),
-        ({"api_key": "sk-with\nnewline"}, "no key has"),
+        ({"api_key": "sk-with\nnewline"}, "spaces, control or non-ASCII"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(options, message):
@@ -214,3 +214,55 @@ def test_a_copy_has_the_same_options_and_the_key(copied):
 
     assert copied(made) == made
     assert copied(made).api_key.get_secret_value() == "sk-1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"region": "example.com/", "workspace": "ws-1"}, "region must be a name"),
+        ({"region": "x.example.com:443#", "workspace": "ws-1"}, "region must be a name"),
+        ({"workspace": "ws.example.com/", "region": "cn-beijing"}, "workspace must be"),
+        ({"workspace": "a\nb", "base_url": "https://gateway.example.com/api/v1"}, "workspace must"),
+        ({"base_url": "https://a:b/api/v1"}, "base_url must be"),
+        ({"base_url": "https://[::1/api/v1"}, "base_url must be"),
+    ],
+)
+def test_no_option_makes_the_host_another_or_is_no_address(options, message):
+    with pytest.raises(ValidationError, match=message):
+        EmbeddingSettings(api_key="sk-1", **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "changes"),
+    [
+        ({"base_url": "https://gateway.example.com", "protocol": "openai"}, {"protocol": "native"}),
+        (
+            {"base_url": "http://127.0.0.1:8000/v1", "workspace": "ws-1"},
+            {"base_url": None, "protocol": "native"},
+        ),
+        ({"region": "cn-hongkong"}, {"workspace": "ws-1"}),
+        ({"base_url": "http://127.0.0.1:8000/v1", "model": "Qwen3-Embedding-8B"}, {"model": "bge"}),
+        ({}, {"api_key": "sk-2", "region": "intl"}),
+    ],
+    ids=str,
+)
+def test_a_copy_with_changes_is_what_an_object_made_so_would_be(given, changes):
+    given = {"api_key": "sk-1", **given}
+
+    copied = EmbeddingSettings(**given).model_copy(update=changes)
+
+    assert copied == EmbeddingSettings(**{**given, **changes})
+
+
+def test_a_copy_keeps_the_key_that_its_original_found_in_an_environment_that_is_gone(monkeypatch):
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-of-environment")
+    original = EmbeddingSettings()
+    monkeypatch.delenv("DASHSCOPE_API_KEY")
+
+    assert original.model_copy().resolved == original.resolved
+    changed = original.model_copy(update={"region": "intl", "model": "text-embedding-v3"})
+
+    assert changed.resolved[0] == "https://dashscope-intl.aliyuncs.com/api/v1"
+    assert changed.resolved[1].get_secret_value() == "sk-of-environment"
+    elsewhere = original.model_copy(update={"base_url": "http://127.0.0.1:8000/v1"})
+    assert elsewhere.resolved[1].get_secret_value() == ""
