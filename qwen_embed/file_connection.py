@@ -17,6 +17,7 @@ from qwen_embed.disk_thread import DiskThread
 Identity = tuple[int, int]
 Connect = Callable[[Path], sqlite3.Connection]
 
+_SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: a file that is shorter than another part of it says
 _FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError, MemoryError)
 
 
@@ -31,11 +32,12 @@ class FileError(Exception):
     def __init__(self, error: Exception, identity: Identity | None) -> None:
         super().__init__(str(error))
         self.identity = identity
-        # SQLite's own class for damage; whatever may pass is an OperationalError, and this one does
+        # SQLite's own class for damage; whatever may pass is an OperationalError, and these two do
         # not. Its messages quote names from the file, which Python cannot decode if damaged.
         self.is_damage = (
             type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
             or "unsupported file format" in self.args[0]
+            or getattr(error, "sqlite_errorcode", None) == _SHORT_READ  # Python 3.11
         )
 
 

@@ -323,6 +323,16 @@ class TestDamage:
         file.write(VECTORS)
         assert file.read(list(VECTORS)) == VECTORS
 
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 does not tell such errors apart")
+    def test_a_log_that_is_cut_short_while_others_have_it_open_is_damage(self, path, caplog):
+        other = opened(path)
+        other.write(VECTORS)
+        os.truncate(path.with_name(f"{NAME}-wal"), 0)
+
+        heals(path, caplog)
+
+        assert "It is made anew" in caplog.text
+
     def test_what_is_no_database_is_moved_aside(self, path, caplog):
         path.parent.mkdir()
         path.write_text("a letter\n" * 1000)
