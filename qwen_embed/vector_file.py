@@ -164,7 +164,7 @@ class VectorFile:
             self._tell("The damaged cache %s cannot be moved: %s.", self._path, failure)
             return False
         if damaged:
-            _log.warning(
+            _warn(
                 "The cache %s is damaged: %s. It is made anew; the old one is %s.",
                 self._path,
                 error,
@@ -176,7 +176,12 @@ class VectorFile:
         """Log a warning, each only once."""
         if message not in self._told:
             self._told.add(message)
-            _log.warning(message, *details)
+            _warn(message, *details)
+
+
+def _warn(message: str, *details: object) -> None:
+    # As text: an error that a handler keeps would keep this file open, by its traceback.
+    _log.warning(message, *map(str, details))
 
 
 def _open(path: Path) -> sqlite3.Connection:

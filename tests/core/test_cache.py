@@ -509,8 +509,11 @@ class TestEnd:
         assert not path.with_name(f"{NAME}-wal").exists()
         assert len(opened(path).read([b"%d" % n for n in range(20)])) == 20
 
-    def test_a_file_that_was_forgotten_ends_its_threads(self, path):
+    def test_a_file_that_was_forgotten_ends_its_threads(self, path, caplog):
+        path.parent.mkdir()
+        path.write_text("a letter\n" * 1000)
         file = opened(path)
+        file.read(list(VECTORS))  # which logs an error
         threads = [each.submit(threading.current_thread) for each in (file.reading, file.writing)]
         threads = [each.result(30) for each in threads]
 
