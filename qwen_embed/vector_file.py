@@ -244,6 +244,9 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
     while not _logs_ahead(connection):
         # SQLite does not wait by itself here.
         if time.monotonic() > until:
+            # Ours always log ahead, and whoever has it open then does not lock it that way.
+            if _number(connection, "PRAGMA page_count"):
+                raise sqlite3.DatabaseError("its header is damaged")
             raise sqlite3.OperationalError("another process has it locked")
         time.sleep(0.02)
 

@@ -323,7 +323,9 @@ class TestDamage:
         file.write(VECTORS)
         assert file.read(list(VECTORS)) == VECTORS
 
-    @pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 does not tell such errors apart")
+    @pytest.mark.skipif(
+        sys.version_info < (3, 11), reason="sqlite3 does not tell such errors apart"
+    )
     def test_a_log_that_is_cut_short_while_others_have_it_open_is_damage(self, path, caplog):
         other = opened(path)
         other.write(VECTORS)
@@ -428,6 +430,22 @@ class TestDisk:
         assert file.read([b"key", b"1"]) == {b"key": b"vector"}
         assert len(caplog.records) == 1
         assert "full" in caplog.text
+
+    def test_a_header_that_keeps_others_from_it_is_damage(self, path, caplog, monkeypatch):
+        monkeypatch.setattr("qwen_embed.vector_file._BUSY_SECONDS", 0.05)
+        written(path)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM vectors").fetchone()
+        file = opened(path)
+
+        for _ in range(2):
+            file.write(VECTORS)
+
+        assert file.read(list(VECTORS)) == VECTORS
+        assert "It is made anew" in caplog.text
+        other.close()
 
     def test_a_file_that_stays_locked_is_told_of(self, path, caplog, monkeypatch):
         monkeypatch.setattr("qwen_embed.vector_file._BUSY_SECONDS", 0.05)

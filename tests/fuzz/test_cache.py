@@ -13,14 +13,18 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import shake_128
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from aiohttp import web
 from hypothesis import settings
@@ -28,7 +32,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from langchain_qwen_embed import QwenEmbeddings
-from qwen_embed import QwenEmbedder, VectorCache, file_connection
+from qwen_embed import QwenEmbedder, VectorCache, file_connection, vector_file
 from qwen_embed.vector_file import NAME, VectorFile
 
 LONG = settings.default.max_examples > 100
@@ -36,6 +40,13 @@ ROUNDS = settings.default.max_examples // 50 if LONG else 1
 """Of what starts processes."""
 
 MIB = 1024**2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_waits_long_for_a_lock():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vector_file, "_BUSY_SECONDS", 0.2)
+        yield
 
 
 # --- A service whose vectors tell what they were made for. ---
@@ -88,7 +99,7 @@ class FingerprintService:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
 
     async def _answer(self, request):
-        body = json.loads(await request.read())
+        body = orjson.loads(await request.read())
         given, model = body["parameters"], body["model"]
         role, output = given["text_type"], given.get("output_type", "dense")
         instruct, dimension = given.get("instruct"), given.get("dimension")
@@ -107,7 +118,8 @@ class FingerprintService:
                     for index, value in entries.items()
                 ]
             rows.append(row)
-        return web.json_response({"output": {"embeddings": rows[::-1]}, "request_id": "1"})
+        answer = {"output": {"embeddings": rows[::-1]}, "request_id": "1"}
+        return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
 
 # --- The file. ---
@@ -181,6 +193,13 @@ damages = {
 }
 
 
+class Forgetful(set):
+    """What is known to be in a cache that was damaged, or that has little room: nothing."""
+
+    def __ior__(self, other):
+        return self
+
+
 def vector_of(key):
     return shake_128(key).digest(400 + key[-1] % 7 * 1000)
 
@@ -201,6 +220,8 @@ class Files(RuleBasedStateMachine):
     @initialize(max_bytes=st.sampled_from([300_000, 100 * MIB, 100 * MIB]))
     def open(self, max_bytes):
         self.max_bytes = max_bytes
+        if max_bytes < MIB:
+            self.kept = Forgetful()
         self.files = [self.opened() for _ in range(3)]
 
     def opened(self):
@@ -215,10 +236,7 @@ class Files(RuleBasedStateMachine):
     @rule(which=which, keys=keys)
     def write(self, which, keys):
         self.files[which].write({key: vector_of(key) for key in keys})
-        if self.max_bytes > MIB and self.kept is not None:
-            self.kept.update(keys if self.sound else ())
-
-    sound = True
+        self.kept |= set(keys)
 
     @rule(which=which, keys=keys)
     def read(self, which, keys):
@@ -267,18 +285,16 @@ class Files(RuleBasedStateMachine):
     @rule(**damages)
     def damage(self, how, end, seed):
         damage(self.folder, how, end, seed)
-        self.kept.clear()
-        self.sound = False
+        self.kept = Forgetful()
 
     @rule(which=which, keys=keys)
     def recover(self, which, keys):
         file = self.files[which]
         for _ in range(4):
             file.write({key: vector_of(key) for key in keys})
-            self.check(file.read(keys), keys)
-        if self.max_bytes > MIB:
-            self.kept.update(keys)
-            self.check(file.read(keys), keys)
+            found = file.read(keys)
+            self.check(found, keys)
+        assert self.max_bytes < MIB or found.keys() == set(keys)
 
     def teardown(self):
         for file in self.files if hasattr(self, "files") else ():
@@ -288,7 +304,7 @@ class Files(RuleBasedStateMachine):
 
 
 TestFiles = Files.TestCase
-TestFiles.settings = settings(stateful_step_count=50 if LONG else 5, deadline=None)
+TestFiles.settings = settings(stateful_step_count=50 if LONG else 4, deadline=None)
 
 
 # --- Embedding objects. ---
@@ -415,10 +431,10 @@ class Embedders(RuleBasedStateMachine):
         ):
             list(threads.map(lambda some: self.embed(embedder, "document", some), texts))
 
-    @rule(which=which, turns=st.integers(0, 30), known=texts)
+    @rule(which=which, turns=st.integers(0, 15), known=texts)
     def cancel_a_call(self, which, turns, known):
-        self.fresh += 40
-        fresh = [f"fresh {n}" for n in range(self.fresh - 40, self.fresh)]
+        self.fresh += 12
+        fresh = [f"fresh {n}" for n in range(self.fresh - 12, self.fresh)]
         embedder = self.embedders[which % len(self.embedders)]
         known = [
             text
@@ -459,12 +475,165 @@ class Embedders(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-class Forgetful(set):
-    """What is known to be in a cache that was damaged, or that has little room: nothing."""
-
-    def __ior__(self, other):
-        return self
-
-
 TestEmbedders = Embedders.TestCase
-TestEmbedders.settings = settings(stateful_step_count=30 if LONG else 4, deadline=None)
+TestEmbedders.settings = settings(stateful_step_count=30 if LONG else 3, deadline=None)
+
+
+# --- Processes. ---
+
+PROGRAM = """
+import json, multiprocessing, os, pathlib, random, signal, sys, threading, warnings
+from qwen_embed import QwenEmbedder
+warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, 3.12
+url, folder, seed = sys.argv[1:]
+chance = random.Random(int(seed))
+embedder = QwenEmbedder(api_key="sk-fingerprint", base_url=url, cache=folder, dimension=64)
+def embed(role="document", many=60):
+    texts = [f"text {chance.randrange(2000)}" for _ in range(chance.randint(1, many))]
+    method = {"document": embedder.embed_documents, "query": embedder.embed_queries}[role]
+    line = json.dumps([role, texts, method(texts).dense.tolist()])
+    with pathlib.Path(f"{folder}-{os.getpid()}-{threading.get_ident()}").open("a") as file:
+        file.write(line + chr(10))
+"""
+
+KILLED = """
+while True:
+    embed(chance.choice(["document", "query"]))
+"""
+
+FULL = """
+import resource
+limit = chance.randrange(400_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+for _ in range(10):
+    texts = [f"text {chance.randrange(2000)}" for _ in range(60)]
+    vectors = embedder.embed_documents(texts).dense.tolist()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with pathlib.Path(f"{folder}-of-one").open("a") as file:
+        file.write(json.dumps(["document", texts, vectors]) + chr(10))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+"""
+
+FORKED = """
+stop = threading.Event()
+def use():
+    while not stop.is_set():
+        embed(many=300)
+def work(n):
+    signal.alarm(60)
+    chance.seed(n)
+    for _ in range(3):
+        embed()
+embed()
+threads = [threading.Thread(target=use) for _ in range(chance.randrange(3))]
+[thread.start() for thread in threads]
+children = []
+for n in range(6):
+    child = os.fork()
+    if child == 0:
+        work(n)
+        os._exit(0)
+    children.append(child)
+    embed()
+statuses = [os.waitpid(child, 0)[1] for child in children]
+stop.set()
+assert statuses == [0] * 6, statuses
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(work, range(2))
+"""
+
+
+def start(program, service, folder, chance):
+    seed = chance.randrange(2**32)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + program, service.native_url, str(folder), str(seed)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process):
+    """Wait for the end of a program, and return what it complained of."""
+    try:
+        _, complaints = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, complaints
+    return complaints
+
+
+def embedded(folder):
+    """Return the roles and texts that programs have embedded, all of whose vectors are right."""
+    found = set()
+    for path in folder.parent.glob(f"{folder.name}-*"):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # cut short by a kill
+                role, texts, vectors = json.loads(line)
+                for text, vector in zip(texts, vectors, strict=True):
+                    assert vector == expected_dense(text, role, dimension=64).tolist()
+                    found.add((role, text))
+    assert found
+    return found
+
+
+def assert_kept(embedded, service, folder):
+    """Assert that texts are answered with the right vectors, and nothing is sent."""
+    options = {"api_key": service.api_key, "base_url": service.native_url, "dimension": 64}
+    service.paid.clear()
+    with QwenEmbedder(cache=folder, **options) as embedder:
+        for role, method in (
+            ("document", embedder.embed_documents),
+            ("query", embedder.embed_queries),
+        ):
+            texts = sorted(text for of, text in embedded if of == role)
+            vectors = method(texts).dense if texts else []
+            for text, vector in zip(texts, vectors, strict=True):
+                assert np.array_equal(vector, expected_dense(text, role, dimension=64))
+    assert not service.paid
+
+
+@pytest.fixture(params=range(ROUNDS))
+def chance(request):
+    """Chance for a round: the same in each short run, and fresh in each long one."""
+    seed = random.randrange(2**32) if LONG else request.param  # noqa: S311 -- no secret
+    print("seed", seed)
+    return random.Random(seed)  # noqa: S311 -- no secret
+
+
+def test_processes_that_are_killed_lose_no_call_that_had_returned(service, tmp_path, chance):
+    folder = tmp_path / "vectors"
+    processes = [start(KILLED, service, folder, chance) for _ in range(2)]
+    while sum("\n" in path.read_text() for path in tmp_path.glob("vectors-*")) < 2:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, 0.3))
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+    assert_kept(embedded(folder), service, folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such limit")
+def test_a_full_disk_costs_requests_and_later_all_is_kept(service, tmp_path, chance):
+    folder = tmp_path / "vectors"
+
+    complaints = ended(start(FULL, service, folder, chance))
+
+    assert "Traceback" not in complaints
+    texts = sorted(text for _, text in embedded(folder))
+    with QwenEmbedder(
+        api_key=service.api_key, base_url=service.native_url, dimension=64, cache=folder
+    ) as embedder:
+        embedder.embed_documents(texts)
+    assert_kept(embedded(folder), service, folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forks_while_threads_read_and_write_lose_nothing(service, tmp_path, chance):
+    folder = tmp_path / "vectors"
+
+    assert ended(start(FORKED, service, folder, chance)) == ""
+
+    assert_kept(embedded(folder), service, folder)
