@@ -37,7 +37,7 @@ class VectorCache:
         max_bytes: As given, in bytes.
 
     Raises:
-        ValueError: If `max_bytes` is too small.
+        ValueError: If `max_bytes` is too small, or no folder can have this name.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -60,6 +60,12 @@ class VectorCache:
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> None:
         if max_bytes < LEAST_BYTES:
             raise ValueError(f"max_bytes must be {LEAST_BYTES:,} or more, not {max_bytes:,}.")
-        # Absolute, so that a process which changes its directory keeps its cache.
-        object.__setattr__(self, "folder", Path(folder).expanduser().absolute())
+        try:
+            # Absolute, so that a process which changes its directory keeps its cache.
+            found = Path(folder).expanduser().absolute()
+        except RuntimeError as error:  # ~somebody who has no home here
+            raise ValueError(f"The folder {folder} cannot be found: {error}") from None
+        if b"\0" in os.fsencode(found):
+            raise ValueError("The name of a folder must not contain a null character.")
+        object.__setattr__(self, "folder", found)
         object.__setattr__(self, "max_bytes", max_bytes)

@@ -140,7 +140,16 @@ class CachedRows(Rows[R], Generic[R]):
         missing: list[int] = []
         for start in range(0, len(indices), _LOOKED_UP_AT_A_TIME):
             some = indices[start : start + _LOOKED_UP_AT_A_TIME]
-            missing += await asyncio.wrap_future(self._file.reading.submit(self._fill, some))
+            # The other thread only reads: a call that is cancelled here changes no more.
+            hits, answer = await asyncio.wrap_future(
+                self._file.reading.submit(self._look_up, some, self._dimension)
+            )
+            if hits:
+                self._rows.put(hits, answer)
+                if answer.dense:
+                    self._dimension = len(answer.dense[0])
+            answered = set(hits)
+            missing += [index for index in some if index not in answered]
         return missing
 
     def put(self, indices: Sequence[int], answer: Answer) -> None:
@@ -157,8 +166,9 @@ class CachedRows(Rows[R], Generic[R]):
             )
         self._rows.put(indices, answer)
         self._arrived.append((indices, answer))
-        enough = sum(len(some) for some, _ in self._arrived) >= _KEPT_AT_A_TIME
-        if enough and (self._writing is None or self._writing.done()):
+        if self._writing is not None and not self._writing.done():
+            return
+        if sum(len(some) for some, _ in self._arrived) >= _KEPT_AT_A_TIME:
             self._write()
 
     async def save(self) -> None:
@@ -173,15 +183,16 @@ class CachedRows(Rows[R], Generic[R]):
         """Return the rows."""
         return self._rows.result(plan, dimension)
 
-    def _fill(self, indices: Sequence[int]) -> list[int]:
+    def _look_up(self, indices: Sequence[int], dimension: int | None) -> tuple[list[int], Answer]:
+        """Return the indices of the texts that the cache has, and their vectors."""
         keys = {
             kind: [self._keys[kind].of(self._texts[index]) for index in indices]
             for kind in self._wanted
         }
         found = self._file.read([key for some in keys.values() for key in some])
-        if self._dimension is None:
+        if dimension is None:
             packed = (found[key] for key in keys.get("dense", ()) if key in found)
-            self._dimension = len(next(packed, b"")) // 4 or None
+            dimension = len(next(packed, b"")) // 4
         hits: list[int] = []
         dense: list[bytes] = []
         sparse: list[bytes] = []
@@ -191,29 +202,23 @@ class CachedRows(Rows[R], Generic[R]):
             if None in vectors.values():
                 continue
             if dense_vector is not None:
-                if len(dense_vector) != 4 * (self._dimension or 0):
+                if len(dense_vector) != 4 * dimension:
                     continue
                 dense.append(dense_vector)
             if sparse_vector is not None:
                 sparse.append(sparse_vector)
             hits.append(index)
-        if not hits:
-            return list(indices)
-        self._rows.put(
-            hits,
-            Answer(
-                dense=unpack_dense(dense, self._dimension or 0, arrays=self.arrays),
-                sparse=[unpack_sparse(packed) for packed in sparse],
-                tokens=0,
-                request_id=None,
-            ),
+        return hits, Answer(
+            dense=unpack_dense(dense, dimension, arrays=self.arrays),
+            sparse=[unpack_sparse(packed) for packed in sparse],
+            tokens=0,
+            request_id=None,
         )
-        answered = set(hits)
-        return [index for index in indices if index not in answered]
 
     def _write(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        self._writing = self._file.writing.submit(self._keep, arrived)
+        # In this order: whatever interrupts it, what has arrived is written, at worst twice.
+        self._writing = self._file.writing.submit(self._keep, self._arrived)
+        self._arrived = []
 
     def _keep(self, arrived: Sequence[tuple[Sequence[int], Answer]]) -> None:
         self._file.write(

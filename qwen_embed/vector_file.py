@@ -1,26 +1,24 @@
 """A file of vectors by key, on SQLite: bounded, checked, and shared by threads and processes.
 
-All that it holds can be had again, so whatever goes wrong with it is logged and costs just that.
+Everything in it can be requested again, so a fault of the file is logged and costs requests, no
+more.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sqlite3
-import threading
 import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from qwen_embed.cache import VectorCache
-
-T = TypeVar("T")
+from qwen_embed.file_connection import FileError, OpenFile, identity_of, no_fork
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ _Row = tuple[bytes, int, int, bytes]
 class VectorFile:
     """The file of a cache. Safe to use from threads and processes, and across forks.
 
-    Everything here blocks: let it run in `reading` and `writing`.
+    Everything here blocks: run it in `reading` and `writing`.
 
     Args:
         path: The file.
@@ -62,70 +60,61 @@ class VectorFile:
     def __init__(
         self, path: Path, *, max_bytes: int, clock: Callable[[], float] = time.time
     ) -> None:
-        self.reading = DiskThread()
-        self.writing = DiskThread()
+        opened = OpenFile(path, _open)
+        self.reading = opened.reading
+        self.writing = opened.writing
         self._path = path
         self._max_bytes = max_bytes
         self._clock = clock
-        self._reader = _Connection(path)
-        self._writer = _Connection(path)
+        self._reader = opened.reader
+        self._writer = opened.writer
         self._told: set[str] = set()
-        _open_files.add(self)
-        forgotten = weakref.finalize(self, _close, self._reader, self._writer)
-        forgotten.atexit = False  # calls that were cut off still write then; see `aclose`
+        forgotten = weakref.finalize(self, opened.let_go)
+        forgotten.atexit = False  # cancelled calls still write then; see `aclose`
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the vectors that are there, by key. None is returned that was damaged."""
+        """Return the vectors that are there, by key; damaged ones are left out."""
         rows: list[_Row] = []
+        used_before: list[bytes] = []
         now = self._hour()
         try:
             with self._reader.open() as connection:
                 for some in _select(connection, keys):
                     rows += some
-                used_before = [row[0] for row in rows if row[2] != now]
-                # It matters only where something may have to go.
-                if used_before and 2 * _bytes_used(connection) > self._max_bytes:
-                    self.writing.submit(self._touch, used_before)
-        except (sqlite3.Error, OSError) as error:
+                # When it was used matters only if something may have to be evicted.
+                if 2 * _bytes_used(connection) > self._max_bytes:
+                    used_before = [row[0] for row in rows if row[2] != now]
+        except FileError as error:
             self._cope(error)
+        if used_before:
+            self.writing.submit(self._touch, used_before)
         vectors = {row[0]: row[3] for row in rows if _is_sound(row)}
         if len(vectors) < len(rows):
             self._tell("Vectors of the cache %s are damaged. They are paid for again.", self._path)
         return vectors
 
     def write(self, vectors: Mapping[bytes, bytes]) -> None:
-        """Keep vectors; where there is no room, those that were used least recently go."""
+        """Keep vectors; if there is no room, those used least recently are evicted."""
         now = self._hour()
         rows = [(key, _checksum(key, vector), now, vector) for key, vector in vectors.items()]
         try:
             self._insert(rows)
-        except (sqlite3.Error, OSError) as error:
+        except FileError as error:
             if self._cope(error):
-                with suppress(sqlite3.Error, OSError):
+                with suppress(FileError):
                     self._insert(rows)
 
     def close(self) -> None:
-        """Close the file; whatever is done next opens it again."""
-        _close(self._reader, self._writer)
+        """Close the file, or have whoever uses it now close it afterwards; never waits.
 
-    async def aclose(self) -> None:
-        """Close the file, at the end of the process."""
-        self.close()
-
-    def hold(self) -> None:
-        """Wait for what is being done, close the file, and let nothing more be done."""
-        self._reader.lock.acquire()
-        self._writer.lock.acquire()
+        The next use opens it again.
+        """
         self._reader.close()
         self._writer.close()
 
-    def go_on(self, *, forked: bool) -> None:
-        """Let things be done again, in a child with threads of its own."""
-        if forked:
-            self.reading = DiskThread()
-            self.writing = DiskThread()
-        self._writer.lock.release()
-        self._reader.lock.release()
+    async def aclose(self) -> None:
+        """Close the file once everything submitted to `writing` is written."""
+        await asyncio.wrap_future(self.writing.submit(self.close))
 
     def _hour(self) -> int:
         # When a vector was used is kept to the hour, so that reading seldom writes.
@@ -134,125 +123,65 @@ class VectorFile:
     def _insert(self, rows: Sequence[_Row]) -> None:
         with self._writer.open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO vectors (key, checksum, used, vector) "
-                    "VALUES (?, ?, ?, ?)",
-                    rows,
-                )
-                _verify(connection, [row[0] for row in rows])
-                _evict(connection, self._max_bytes)
+            connection.executemany(
+                "INSERT OR REPLACE INTO vectors (key, checksum, used, vector) VALUES (?, ?, ?, ?)",
+                rows,
+            )
+            _verify(connection, [row[0] for row in rows])
+            _evict(connection, self._max_bytes)
+            connection.execute("COMMIT")
             _shrink(connection, self._max_bytes)
 
     def _touch(self, keys: Sequence[bytes]) -> None:
         try:
             with self._writer.open() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                with connection:
-                    connection.executemany(
-                        "UPDATE vectors SET used = ? WHERE key = ?",
-                        [(self._hour(), key) for key in keys],
-                    )
-        except (sqlite3.Error, OSError) as error:
+                connection.executemany(
+                    "UPDATE vectors SET used = ? WHERE key = ?",
+                    [(self._hour(), key) for key in keys],
+                )
+                connection.execute("COMMIT")
+        except FileError as error:
             self._cope(error)
 
-    def _cope(self, error: sqlite3.Error | OSError) -> bool:
-        """Log an error, and return whether the file was damaged and can be made anew."""
-        # SQLite's own word for damage; whatever may pass is an OperationalError.
-        if type(error) is not sqlite3.DatabaseError:
+    def _cope(self, error: FileError) -> bool:
+        """Log an error, and return whether it was damage and the file can be recreated."""
+        if not error.is_damage:
             self._tell(
                 "The cache %s cannot be used: %s. Texts are paid for again.", self._path, error
             )
             return False
         aside = self._path.with_name(f"{NAME}.damaged")
-        with self._reader.lock, self._writer.lock:
-            damaged = {self._reader.identity, self._writer.identity}
-            self._reader.close()
-            self._writer.close()
-            # Else another process has made it anew already.
-            if _identity(self._path) in damaged:
-                try:
+        try:
+            with self._reader.closed(), self._writer.closed():
+                # If it is another file by now, somebody has recreated it already.
+                damaged = error.identity is not None and identity_of(self._path) == error.identity
+                if damaged:
                     for end in ("-wal", "-shm"):
                         Path(f"{self._path}{end}").unlink(missing_ok=True)
                     self._path.replace(aside)
-                except OSError as failure:
-                    self._tell("The damaged cache %s cannot be moved: %s.", self._path, failure)
-                    return False
-        _log.warning(
-            "The cache %s is damaged: %s. It is made anew; the old one is %s.",
-            self._path,
-            error,
-            aside.name,
-        )
+        except OSError as failure:
+            self._tell("The damaged cache %s cannot be moved: %s.", self._path, failure)
+            return False
+        if damaged:
+            _warn(
+                "The cache %s is damaged: %s. It is made anew; the old one is %s.",
+                self._path,
+                error,
+                aside.name,
+            )
         return True
 
     def _tell(self, message: str, *details: object) -> None:
         """Log a warning, each only once."""
         if message not in self._told:
             self._told.add(message)
-            _log.warning(message, *details)
+            _warn(message, *details)
 
 
-class DiskThread:
-    """A thread in which disks are waited for, so that a slow one holds up nothing else."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="qwen-embed-cache")
-
-    def submit(self, work: Callable[..., T], *args: object) -> Future[T]:
-        """Run a function in the thread, after those that were submitted before."""
-        try:
-            return self._executor.submit(work, *args)
-        except RuntimeError:  # the interpreter is about to end, and starts no thread any more
-            done: Future[T] = Future()
-            done.set_result(work(*args))
-            return done
-
-
-class _Connection:
-    """A connection to a file, opened when it is needed, and anew where the file was replaced.
-
-    Attributes:
-        lock: Held by whoever uses it.
-        identity: What tells the file that was opened last from others of its name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.lock = threading.Lock()
-        self.identity: tuple[int, int] | None = None
-        self._path = path
-        self._opened: sqlite3.Connection | None = None
-
-    @contextmanager
-    def open(self) -> Iterator[sqlite3.Connection]:
-        with self.lock:
-            if self._opened is not None and _identity(self._path) != self.identity:
-                self.close()
-            if self._opened is None:
-                self.identity = _identity(self._path)
-                self._opened = _open(self._path)
-                self.identity = _identity(self._path)
-            yield self._opened
-
-    def close(self) -> None:
-        if self._opened is not None:
-            with suppress(sqlite3.Error):
-                self._opened.close()
-            self._opened = None
-
-
-def _close(*connections: _Connection) -> None:
-    for connection in connections:
-        with connection.lock:
-            connection.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def _warn(message: str, *details: object) -> None:
+    # As text: an error that a handler keeps would keep this file open, by its traceback.
+    _log.warning(message, *map(str, details))
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -315,6 +244,9 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
     while not _logs_ahead(connection):
         # SQLite does not wait by itself here.
         if time.monotonic() > until:
+            # Ours always log ahead, and whoever has it open then does not lock it that way.
+            if _number(connection, "PRAGMA page_count"):
+                raise sqlite3.DatabaseError("its header is damaged")
             raise sqlite3.OperationalError("another process has it locked")
         time.sleep(0.02)
 
@@ -395,42 +327,14 @@ def _shrink(connection: sqlite3.Connection, max_bytes: int) -> None:
         connection.executescript(f"PRAGMA incremental_vacuum({too_many})")
 
 
-_open_files: weakref.WeakSet[VectorFile] = weakref.WeakSet()
 _shared: weakref.WeakValueDictionary[VectorCache, VectorFile] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-_held: list[VectorFile] = []
 
 
 def vector_file(cache: VectorCache) -> VectorFile:
     """Return the file of a cache, which all objects of the process share."""
-    with _lock:
+    with no_fork():
         file = _shared.get(cache)
         if file is None:
             file = VectorFile(cache.folder / NAME, max_bytes=cache.max_bytes)
             _shared[cache] = file
         return file
-
-
-# SQLite's connections and locks must not be carried over a fork: none is open while it happens.
-
-
-def _before_fork() -> None:
-    _lock.acquire()
-    _held.extend(_open_files)
-    for file in _held:
-        file.hold()
-
-
-def _after_fork(*, forked: bool) -> None:
-    for file in _held:
-        file.go_on(forked=forked)
-    _held.clear()
-    _lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(forked=False),
-        after_in_child=lambda: _after_fork(forked=True),
-    )

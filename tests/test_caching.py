@@ -492,6 +492,44 @@ print('parent', made.embed_documents(TEXTS).usage.cached)
 
         assert printed(start(program, service, folder)) == "child 100\nparent 200\n"
 
+    @pytest.mark.parametrize(
+        "late",
+        [
+            "threading.Thread(target=lambda: (threading.main_thread().join(), embed())).start()",
+            "import atexit; atexit.register(embed)",
+        ],
+        ids=["in a thread", "at exit"],
+    )
+    def test_it_serves_after_the_end_of_the_main_thread(self, service, folder, late):
+        program = """
+import threading
+made = embedder()
+made.embed_query("the loop has to be started before")
+def embed():
+    print(made.embed_documents(TEXTS[:40]).usage.cached, flush=True)
+    print(made.embed_documents(TEXTS[:50]).usage.cached, flush=True)
+"""
+        assert printed(start(program + late, service, folder)) == "0\n40\n"
+
+        with core(service, folder, dimension=64) as embedder:
+            result = embedder.embed_documents([f"text {n}" for n in range(50)])
+        assert result.usage.cached == 50
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_a_child_that_needs_the_cache_alone_works(self, service, folder):
+        program = """
+import multiprocessing, warnings
+warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
+made = embedder()
+made.embed_documents(TEXTS)
+def cached(n):
+    return made.embed_documents(TEXTS[n:]).usage.cached
+with multiprocessing.get_context('fork').Pool(3) as pool:
+    print(pool.map(cached, [0, 100, 200, 299]))
+"""
+        assert printed(start(program, service, folder)) == "[300, 200, 100, 1]\n"
+        assert sum(len(request.body["input"]["texts"]) for request in service.requests) == 300
+
     def test_a_program_that_ends_in_the_middle_keeps_what_had_arrived(self, service, folder):
         service.latency = 0.05
         program = """
