@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Collection
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from qwen_embed.emulator.engines import Engine, EngineName
 from qwen_embed.emulator.rules import LARGEST_BODY
@@ -214,7 +216,9 @@ class Emulator(EmbeddingService):
 
         application = web.Application(client_max_size=LARGEST_BODY)
         application.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_PATIENCE)
+        runner = web.AppRunner(
+            application, access_log=None, logger=_http_log, shutdown_timeout=_PATIENCE
+        )
         try:
             await runner.setup()
             await web.SockSite(runner, listener).start()
@@ -223,6 +227,16 @@ class Emulator(EmbeddingService):
         finally:
             await runner.cleanup()
             worker.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_own_fault(record: logging.LogRecord) -> bool:
+    """Return whether a record tells of more than a request that is no HTTP, which gets a 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
+
+
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(_is_own_fault)
 
 
 def _reachable(host: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from qwen_embed.emulator.answers import Answer, Vectors, page, with_headers
 from qwen_embed.emulator.engines import Engine, EngineName, dense_vectors, find_engine
@@ -219,6 +220,10 @@ class EmbeddingService:
                 refused = None
             except web.HTTPRequestEntityTooLarge:
                 raw, refused = b"", too_large()
+            except ConnectionResetError:  # nobody is there to be answered
+                return _dropped(request)
+            except (web.RequestPayloadError, HttpProcessingError):
+                raw, refused = b"", None  # a body that cannot be unpacked is refused as no JSON is
             dialect = self._server.dialect_at(request.path)
             if (request.method, request.path) != ("POST", dialect.path):
                 existing = [each.path for each in self._server.dialects]
