@@ -14,7 +14,7 @@ TESTING := TMPDIR="$(TEMPORARY)" OMP_NUM_THREADS=1
 # Tests wait as well as compute: three processes keep two cores busy.
 WORKERS ?= 3
 
-.PHONY: demo examples test fuzz $(STORES:%=test-%) test-mteb test-upstream lint audit bench live format clean
+.PHONY: demo examples test fuzz $(STORES:%=test-%) test-mteb test-upstream lint audit bench conformance format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
@@ -79,8 +79,8 @@ bench: .venv/bench
 	$(BIN)/python benchmarks/run.py --write benchmarks
 
 # Costs tokens: asks first, unless YES=1. BURST=1 also provokes a 429.
-live: .venv/live
-	$(BIN)/python -m live
+conformance: .venv/conformance
+	$(BIN)/python -m conformance
 
 format: .venv/test
 	$(BIN)/ruff check --fix .
@@ -121,7 +121,7 @@ $(STORES:%=.venv-%/test): .venv-%/test: .venv/uv pyproject.toml
 	.venv-mteb/bin/python -m pip install --quiet --editable '.[langchain,llamaindex,local]' --group mteb
 	touch $@
 
-.venv/live: .venv/uv pyproject.toml
+.venv/conformance: .venv/uv pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
 	touch $@
 

@@ -6,7 +6,7 @@ import random
 import sys
 import tracemalloc
 
-from qwen_embed.hybrid import Claim, KeptVectors, TextKey, key_of
+from qwen_embed.pipeline.pairing import Claim, KeptVectors, TextKey, key_of
 from qwen_embed.sparse import SparseRow
 
 TEXTS = 10_000

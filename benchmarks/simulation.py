@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from qwen_embed.account import Account, Outcome, Permit, Quota
+from qwen_embed.rate_limit.account import Account, Outcome, Permit, Quota
 
 
 class Service(Protocol):

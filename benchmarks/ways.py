@@ -289,7 +289,7 @@ class LangChainQwen(_LangChain):
 
     name = "qwen-embed LangChain"
     packages = ("qwen-embed", "langchain-core")
-    modules = ("langchain_qwen_embed.embeddings", "qwen_embed.session")
+    modules = ("langchain_qwen_embed.embeddings", "qwen_embed.runtime.session")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from langchain_qwen_embed import QwenEmbeddings
@@ -309,7 +309,7 @@ class LlamaIndexQwen(_LlamaIndex):
 
     name = "qwen-embed LlamaIndex"
     packages = ("qwen-embed", "llama-index-core")
-    modules = ("llamaindex_qwen_embed.embeddings", "qwen_embed.session")
+    modules = ("llamaindex_qwen_embed.embeddings", "qwen_embed.runtime.session")
 
     def __init__(self, service: Emulator, wanted: Wanted) -> None:
         from llamaindex_qwen_embed import QwenEmbedding

@@ -10,15 +10,15 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from chat_llamaindex import chat_model
 from llama_index.core import VectorStoreIndex
 from llama_index.core.agent.workflow import AgentOutput, FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.tools import BaseTool, QueryEngineTool
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
-from quoting import quote
 from rag_llamaindex import INSTRUCT, PROMPT, read_nodes
-from service import service_options
+from support.chat_llamaindex import chat_model
+from support.quoting import quote
+from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 

@@ -9,13 +9,13 @@ import hashlib
 import sys
 from contextlib import ExitStack
 
-from chat_langchain import chat_model
 from langchain.agents import create_agent
 from langchain.tools import ToolRuntime, tool
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.store.memory import InMemoryStore
-from quoting import quote
-from service import service_options
+from support.chat_langchain import chat_model
+from support.quoting import quote
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

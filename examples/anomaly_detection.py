@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from corpus import read
-from plotting import BLUE, GREY, ORANGE, RED, picture, save
-from service import origin, service_options
+from support.corpus import read
+from support.plotting import BLUE, GREY, ORANGE, RED, picture, save
+from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 

@@ -9,11 +9,11 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import QUESTIONS, read_passages, show
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
 from langchain_core.vectorstores import InMemoryVectorStore
-from service import service_options
+from support.corpus import QUESTIONS, read_passages, show
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from corpus import read_passages
-from plotting import BLUE, ORANGE, legend, picture, save
-from ranking import places
-from service import origin, service_options
+from support.corpus import read_passages
+from support.plotting import BLUE, ORANGE, legend, picture, save
+from support.ranking import places
+from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 from qwen_embed.models import MODELS

@@ -11,14 +11,14 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
-from corpus import read
 from numpy.typing import NDArray
-from plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, label, picture, save
-from service import origin, service_options
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.preprocessing import normalize
+from support.corpus import read
+from support.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, label, picture, save
+from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 
 import datasets
 import mteb
-from mteb_encoder import QwenEncoder
-from mteb_tasks import BookRetrieval, IntentClassification, StoryClustering
-from service import service_options
+from support.mteb_encoder import QwenEncoder
+from support.mteb_tasks import BookRetrieval, IntentClassification, StoryClustering
+from support.service import service_options
 
 from qwen_embed import QwenEmbedder
 

@@ -10,10 +10,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import QUESTIONS, read_passages, show
 from langchain_milvus import Milvus
 from pymilvus import Function, FunctionType
-from service import service_options
+from support.corpus import QUESTIONS, read_passages, show
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

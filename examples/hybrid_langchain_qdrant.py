@@ -8,10 +8,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import Hits, read_passages, read_products, show
 from langchain_qdrant import QdrantVectorStore, RetrievalMode
 from qdrant_client import QdrantClient, models
-from service import service_options
+from support.corpus import Hits, read_passages, read_products, show
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

@@ -10,11 +10,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import QUESTIONS, read_passages, show
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.vector_stores.milvus import MilvusVectorStore
-from service import service_options
+from support.corpus import QUESTIONS, read_passages, show
+from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 

@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from corpus import Hits, read_passages, read_products, show
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
-from service import service_options
+from support.corpus import Hits, read_passages, read_products, show
+from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 

@@ -12,11 +12,11 @@ import tempfile
 from contextlib import ExitStack
 
 import psycopg
-from corpus import Hits, read_passages, read_products, show
 from pgvector import SparseVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import Connection
-from service import service_options
+from support.corpus import Hits, read_passages, read_products, show
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

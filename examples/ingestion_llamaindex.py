@@ -9,14 +9,14 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
-from corpus import read_passages, shorten
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
-from service import service_options
+from support.corpus import read_passages, shorten
+from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from corpus import read
-from plotting import BLUE, GREEN, RED, legend, picture, save
-from ranking import places
-from service import origin, service_options
+from support.corpus import read
+from support.plotting import BLUE, GREEN, RED, legend, picture, save
+from support.ranking import places
+from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 

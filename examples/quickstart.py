@@ -10,13 +10,13 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from asking import ask_langchain, ask_llamaindex, compare, heading, report
-from corpus import CHAPTERS_OF_ANSWERS, QUESTIONS, read_passages, show
 from langchain_qdrant import QdrantVectorStore
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 from qdrant_client import QdrantClient, models
-from service import service_options
+from support.asking import ask_langchain, ask_llamaindex, compare, heading, report
+from support.corpus import CHAPTERS_OF_ANSWERS, QUESTIONS, read_passages, show
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding

@@ -9,16 +9,16 @@ import sys
 import textwrap
 from contextlib import ExitStack
 
-from chat_langchain import chat_model
-from corpus import QUESTIONS, read_passages
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableParallel, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
-from quoting import quote
-from service import service_options
+from support.chat_langchain import chat_model
+from support.corpus import QUESTIONS, read_passages
+from support.quoting import quote
+from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 

@@ -11,14 +11,14 @@ import textwrap
 from contextlib import ExitStack
 from typing import Any
 
-from chat_llamaindex import chat_model
-from corpus import QUESTIONS, read_passages
 from llama_index.core import PromptTemplate, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.base.response.schema import Response
 from llama_index.core.schema import TextNode
-from quoting import quote
-from service import service_options
+from support.chat_llamaindex import chat_model
+from support.corpus import QUESTIONS, read_passages
+from support.quoting import quote
+from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 

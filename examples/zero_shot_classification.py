@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from corpus import read
-from plotting import picture, save
-from service import origin, service_options
 from sklearn.metrics import confusion_matrix
+from support.corpus import read
+from support.plotting import picture, save
+from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 

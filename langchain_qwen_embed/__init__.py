@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_qwen_embed.embeddings import QwenEmbeddings
-    from langchain_qwen_embed.sparse import QwenSparseEmbeddings
+    from langchain_qwen_embed.sparse_embeddings import QwenSparseEmbeddings
 
 __all__ = ["QwenEmbeddings", "QwenSparseEmbeddings"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_qwen_embed.fields import LangChainFields
-from langchain_qwen_embed.sparse import QwenSparseEmbeddings
+from langchain_qwen_embed.options import LangChainFields
+from langchain_qwen_embed.sparse_embeddings import QwenSparseEmbeddings
 
 
 class QwenEmbeddings(LangChainFields, Embeddings):

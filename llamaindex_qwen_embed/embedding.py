@@ -9,7 +9,7 @@ from llama_index.core.callbacks import CallbackManager
 from pydantic import Field, field_validator
 
 from llamaindex_qwen_embed.events import dense_events
-from llamaindex_qwen_embed.fields import LlamaIndexFields
+from llamaindex_qwen_embed.options import LlamaIndexFields
 from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding, node_text
 
 

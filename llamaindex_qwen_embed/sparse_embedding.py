@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 
 from llamaindex_qwen_embed.events import sparse_events
-from llamaindex_qwen_embed.fields import LlamaIndexFields
-from qwen_embed.client import SparseBase
+from llamaindex_qwen_embed.options import LlamaIndexFields
+from qwen_embed.base import BaseSparseEmbedder
 
 if TYPE_CHECKING:
-    from llamaindex_qwen_embed.milvus import MilvusSparse
+    from llamaindex_qwen_embed.stores.milvus import MilvusSparse
     from qwen_embed.sparse import SparseVectors
 
 Encoded = tuple[list[list[int]], list[list[float]]]
 """Indices and values of each row, as LlamaIndex's Qdrant store takes them."""
 
 
-class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
+class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedding):
     """Qwen sparse vectors for LlamaIndex; `QwenEmbedding.sparse()` makes one that shares requests.
 
     As it is, it serves Pinecone's store. `encode_documents` and `encode_queries` are what Qdrant's
@@ -115,7 +115,7 @@ class QwenSparseEmbedding(LlamaIndexFields, SparseBase, BaseSparseEmbedding):
             ImportError: If llama-index-vector-stores-milvus is not installed.
         """
         # The class has a base of that package, which need not be installed.
-        from llamaindex_qwen_embed.milvus import MilvusSparse  # noqa: PLC0415
+        from llamaindex_qwen_embed.stores.milvus import MilvusSparse  # noqa: PLC0415
 
         return MilvusSparse(self)
 

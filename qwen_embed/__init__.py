@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qwen_embed.cache import VectorCache
-from qwen_embed.client import QwenEmbedder
+from qwen_embed.config.vector_cache import VectorCache
+from qwen_embed.embedder import QwenEmbedder
 from qwen_embed.errors import (
     AccessError,
     AuthenticationError,
@@ -36,7 +36,7 @@ from qwen_embed.usage import Price, Usage
 from qwen_embed.version import __version__
 
 if TYPE_CHECKING:
-    from qwen_embed.limiter import Limits
+    from qwen_embed.rate_limit.limiter import Limits
     from qwen_embed.sparse import SparseRow, SparseVectors
 
 __all__ = [
@@ -77,7 +77,7 @@ __all__ = [
 
 
 _LAZY = {
-    "Limits": "qwen_embed.limiter",
+    "Limits": "qwen_embed.rate_limit.limiter",
     # These load numpy, which importing an adapter must not.
     "SparseRow": "qwen_embed.sparse",
     "SparseVectors": "qwen_embed.sparse",

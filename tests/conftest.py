@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from faces import API_KEY, FACES, Face
 
-from qwen_embed import runtime
 from qwen_embed.emulator import Emulator
-from qwen_embed.retry import RetryPolicy
+from qwen_embed.pipeline.retry import RetryPolicy
+from qwen_embed.runtime import event_loop
+from tests.support.faces import API_KEY, FACES, Face
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_account_is_known() -> None:
     """Forget what earlier tests learnt: an emulator may listen on the port of one before it."""
-    if running := runtime.started():
+    if running := event_loop.started():
         running.shared.clear()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from stub import COMPATIBLE, NATIVE
 
-import qwen_embed.session  # noqa: F401 -- loaded with the first call else: aiohttp and numpy
+import qwen_embed.runtime.session  # noqa: F401 -- loaded with the first call else: aiohttp and numpy
 from contenders.contender import API_KEY, MODEL, Contender, Embed, Rows
 
 

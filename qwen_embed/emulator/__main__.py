@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from qwen_embed.emulator.qwen3 import QWEN3_MODELS
+from qwen_embed.emulator.dialects.qwen3 import QWEN3_MODELS
+from qwen_embed.emulator.dialects.servers import SERVER_NAMES
 from qwen_embed.emulator.server import Emulator
-from qwen_embed.emulator.servers import SERVER_NAMES
 
 _OF_THE_SERVICE = """\
 Emulator of Qwen's text-embedding service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qwen_embed.emulator.request import RefusalError
+from qwen_embed.emulator.dialects.request import RefusalError
 
 
 class TokenBucket:

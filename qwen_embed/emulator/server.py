@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from qwen_embed.emulator.engines import Engine, EngineName
-from qwen_embed.emulator.rules import LARGEST_BODY
-from qwen_embed.emulator.servers import ServerName
+from qwen_embed.emulator.dialects.rules import LARGEST_BODY
+from qwen_embed.emulator.dialects.servers import ServerName
 from qwen_embed.emulator.service import EmbeddingService
+from qwen_embed.emulator.vectors.engines import Engine, EngineName
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,15 +17,15 @@ import numpy as np
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from qwen_embed.emulator.answers import Answer, Vectors, page, with_headers
-from qwen_embed.emulator.engines import Engine, EngineName, dense_vectors, find_engine
+from qwen_embed.emulator.dialects.answers import Answer, Vectors, page, with_headers
+from qwen_embed.emulator.dialects.request import EmbeddingRequest, RefusalError
+from qwen_embed.emulator.dialects.rules import check_key, check_workspace, not_found, too_large
+from qwen_embed.emulator.dialects.servers import Dialect, ServerName, find_server
 from qwen_embed.emulator.faults import CutShort, Delay, Drop, DropMoment, Failure, FaultQueue, Storm
 from qwen_embed.emulator.quota import Quota
 from qwen_embed.emulator.recording import RecordedRequest, Recorder
-from qwen_embed.emulator.request import EmbeddingRequest, RefusalError
-from qwen_embed.emulator.rules import check_key, check_workspace, not_found, too_large
-from qwen_embed.emulator.servers import Dialect, ServerName, find_server
-from qwen_embed.emulator.sparse import sparse_vectors
+from qwen_embed.emulator.vectors.engines import Engine, EngineName, dense_vectors, find_engine
+from qwen_embed.emulator.vectors.sparse import sparse_vectors
 from qwen_embed.models import Model
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qwen_embed.emulator.characters import BLANK, LETTER, code_points, kinds
+from qwen_embed.emulator.vectors.characters import BLANK, LETTER, code_points, kinds
 
 _LETTERS_PER_TOKEN = 4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from faces import API_KEY
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
 from langchain_core.documents import Document
@@ -13,6 +12,7 @@ from langchain_qdrant import QdrantVectorStore
 
 import langchain_qwen_embed
 from langchain_qwen_embed import QwenEmbeddings
+from tests.support.faces import API_KEY
 
 PASSAGES = ["The Queen of Hearts made tarts.", "The wind rises over the sea.", "Cats like milk."]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from example_output import texts_sent
-from faces import API_KEY
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.retrievers import EnsembleRetriever
 from langchain_core.documents import Document
@@ -14,6 +12,8 @@ from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_qwen_embed import QwenEmbeddings
+from tests.support.example_output import texts_sent
+from tests.support.faces import API_KEY
 
 TEXTS = [f"passage number {n}" for n in range(25)]
 

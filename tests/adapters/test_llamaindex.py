@@ -7,8 +7,6 @@ import pickle
 from dataclasses import replace
 
 import pytest
-from faces import API_KEY
-from held_engine import HeldEngine
 from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -28,7 +26,9 @@ from pydantic import ValidationError
 from llamaindex_qwen_embed import EmbeddingUsageEvent, QwenEmbedding, QwenSparseEmbedding, events
 from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
 from qwen_embed.emulator import Emulator
-from qwen_embed.wire import NATIVE
+from qwen_embed.protocols.native import NATIVE
+from tests.support.faces import API_KEY
+from tests.support.held_engine import HeldEngine
 
 TEXTS = [f"text {n}" for n in range(95)]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from example_output import texts_sent
-from faces import API_KEY
 from llama_index.core import Document, SummaryIndex, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.llms import MockLLM
@@ -20,6 +18,8 @@ from llama_index.core.vector_stores import SimpleVectorStore
 
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import AuthenticationError
+from tests.support.example_output import texts_sent
+from tests.support.faces import API_KEY
 
 TEXTS = [f"passage number {n}" for n in range(25)]
 KEPT_UP = [DocstoreStrategy.UPSERTS, DocstoreStrategy.UPSERTS_AND_DELETE]

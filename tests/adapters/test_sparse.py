@@ -8,13 +8,13 @@ import pickle
 import sys
 
 import pytest
-from faces import API_KEY
 from pydantic import ValidationError
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
-from langchain_qwen_embed.sparse import SparseVector
+from langchain_qwen_embed.sparse_embeddings import SparseVector
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
 from qwen_embed import InputError, QwenEmbedder
+from tests.support.faces import API_KEY
 
 TEXTS = [f"passage number {n} speaks of item-{n}" for n in range(25)]
 

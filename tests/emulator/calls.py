@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qwen_embed.emulator import Emulator
-from qwen_embed.emulator.native import Native
+from qwen_embed.emulator.dialects.native import Native
 
 KEY = "sk-test"
 RESOURCE = "/services/embeddings/text-embedding/text-embedding"

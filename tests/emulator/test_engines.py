@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from qwen_embed.emulator.engines import dense_vectors, find_engine
-from qwen_embed.emulator.lexical import LexicalEngine
+from qwen_embed.emulator.vectors.engines import dense_vectors, find_engine
+from qwen_embed.emulator.vectors.lexical import LexicalEngine
 from qwen_embed.models import MODELS
 
 from .calls import body_for, read_request
@@ -139,8 +139,8 @@ def test_a_query_keeps_the_order_of_documents_exactly():
 
 def test_vectors_are_equal_in_every_process():
     code = (
-        "import hashlib; from qwen_embed.emulator.engines import *;"
-        "from qwen_embed.emulator.native import Native;"
+        "import hashlib; from qwen_embed.emulator.vectors.engines import *;"
+        "from qwen_embed.emulator.dialects.native import Native;"
         "from qwen_embed.models import MODELS;"
         "body = {'model': 'text-embedding-v4', 'input': {'texts': ['the router', '路由器']},"
         " 'parameters': {'text_type': 'query', 'instruct': 'Find it'}};"

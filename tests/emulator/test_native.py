@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from qwen_embed.emulator.request import DOCUMENT, RefusalError, Role
+from qwen_embed.emulator.dialects.request import DOCUMENT, RefusalError, Role
 from qwen_embed.models import MODELS, Model
 
 from .calls import body_for, read_request

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qwen_embed.emulator.projection import project
+from qwen_embed.emulator.vectors.projection import project
 from qwen_embed.models import MODELS
 
 DIMENSIONS = sorted({dimension for model in MODELS.values() for dimension in model.dimensions})

@@ -1,7 +1,7 @@
 import pytest
 
+from qwen_embed.emulator.dialects.request import RefusalError
 from qwen_embed.emulator.quota import Quota
-from qwen_embed.emulator.request import RefusalError
 
 
 class Clock:

@@ -1,7 +1,7 @@
 import pytest
 
-from qwen_embed.emulator.request import RefusalError
-from qwen_embed.emulator.rules import check_key, check_workspace, not_found, too_large
+from qwen_embed.emulator.dialects.request import RefusalError
+from qwen_embed.emulator.dialects.rules import check_key, check_workspace, not_found, too_large
 
 
 @pytest.mark.parametrize("key", [None, "", "sk-other"])

@@ -7,9 +7,10 @@ import uuid
 import numpy as np
 import pytest
 
-from qwen_embed.emulator import Emulator, qwen3
-from qwen_embed.emulator.qwen3 import read_prompt
-from qwen_embed.emulator.request import DOCUMENT, Role
+from qwen_embed.emulator import Emulator
+from qwen_embed.emulator.dialects import qwen3
+from qwen_embed.emulator.dialects.qwen3 import read_prompt
+from qwen_embed.emulator.dialects.request import DOCUMENT, Role
 
 from .calls import EMBEDDING_PATH, Reply, embed_openai, post, post_openai
 

@@ -8,9 +8,9 @@ import uuid
 
 import numpy as np
 import pytest
-from held_engine import HeldEngine
 
 from qwen_embed.emulator import Emulator
+from tests.support.held_engine import HeldEngine
 
 from .calls import EMBEDDING_PATH, KEY, RESOURCE, body_for, embed, post, send
 

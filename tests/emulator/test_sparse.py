@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_embed.emulator import sparse
-from qwen_embed.emulator.sparse import VOCABULARY_SIZE, SparseEntry, sparse_vectors
 from qwen_embed.emulator.tokens import count_tokens
+from qwen_embed.emulator.vectors import sparse
+from qwen_embed.emulator.vectors.sparse import VOCABULARY_SIZE, SparseEntry, sparse_vectors
 from qwen_embed.models import MODELS, Model
 
 from .calls import body_for, read_request
@@ -209,8 +209,8 @@ def test_repeats_have_smaller_values_before_and_behind(text):
 
 def test_rows_are_equal_in_every_process():
     code = (
-        "from qwen_embed.emulator.native import Native;"
-        "from qwen_embed.emulator.sparse import sparse_vectors;"
+        "from qwen_embed.emulator.dialects.native import Native;"
+        "from qwen_embed.emulator.vectors.sparse import sparse_vectors;"
         "from qwen_embed.models import MODELS;"
         f"body = {body_for([PASSAGE])!r};"
         "print(sparse_vectors(Native().read(body, MODELS), repeat_indices=False)[0])"

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from example_output import Run, output_of, run_with_key
+
+from tests.support.example_output import Run, output_of, run_with_key
 
 
 @pytest.fixture(scope="module")

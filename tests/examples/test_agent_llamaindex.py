@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from example_output import run_offline, run_with_key
+
+from tests.support.example_output import run_offline, run_with_key
 
 QUESTIONS = ["Who stole the tarts?", "闰土怎样在雪地里捕鸟？"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from example_output import run_offline, run_with_key
+
+from tests.support.example_output import run_offline, run_with_key
 
 TOLD = ["I drink green tea.", "我对花生过敏。", "I drink coffee."]
 ASKED = ["What do I drink?", "我对什么过敏？", "What is my drink?"]

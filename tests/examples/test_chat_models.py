@@ -6,8 +6,9 @@ import json
 from importlib.util import find_spec
 
 import pytest
-from chat_server import chat_server
-from example_output import output_of, run_with_key
+
+from tests.support.chat_server import chat_server
+from tests.support.example_output import output_of, run_with_key
 
 KEY = "sk-chat"
 in_langchain = pytest.mark.skipif(not find_spec("langchain_openai"), reason="runs in .venv")

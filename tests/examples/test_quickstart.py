@@ -15,7 +15,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from qwen_embed.emulator import Emulator
-from qwen_embed.emulator.e5 import E5Engine
+from qwen_embed.emulator.vectors.e5 import E5Engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,7 +33,7 @@ def output_of(folder, environment=None, **arguments):
 
             main(folder, **arguments)
         finally:
-            for name in ("quickstart", "asking", "corpus"):
+            for name in ("quickstart", "support", "support.asking", "support.corpus"):
                 sys.modules.pop(name, None)
     return output.getvalue()
 

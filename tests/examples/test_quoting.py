@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from example_output import EXAMPLES
+
+from tests.support.example_output import EXAMPLES
 
 PASSAGES = """Answer from these.
 
@@ -17,7 +18,7 @@ Question: """
 @pytest.fixture
 def quote(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
-    from quoting import quote  # noqa: PLC0415 -- found only while the path is patched
+    from support.quoting import quote  # noqa: PLC0415 -- found only while the path is patched
 
     return quote
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from example_output import run_offline, run_with_key
+
+from tests.support.example_output import run_offline, run_with_key
 
 QUESTIONS = {
     "Who stole the tarts?": "alice-0178",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from qwen_embed import retry
+from qwen_embed.pipeline import retry
 
 _PROFILE = settings(
     database=None,  # so that a seed says all

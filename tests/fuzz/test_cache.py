@@ -32,8 +32,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from langchain_qwen_embed import QwenEmbeddings
-from qwen_embed import QwenEmbedder, VectorCache, file_connection, vector_file
-from qwen_embed.vector_file import NAME, VectorFile
+from qwen_embed import QwenEmbedder, VectorCache
+from qwen_embed.caching import connection as file_connection
+from qwen_embed.caching import store as vector_file
+from qwen_embed.caching.store import NAME, VectorFile
 
 LONG = settings.default.max_examples > 100
 ROUNDS = settings.default.max_examples // 50 if LONG else 1

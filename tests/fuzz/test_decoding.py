@@ -10,8 +10,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from fuzz.odd_answers import HEADERS, bodies, refusals
-from fuzz.strict_reader import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qwen_embed.errors import InvalidResponseError, MalformedResponseError, ServiceError
+from qwen_embed.protocols import decoding, native, openai
+from qwen_embed.protocols.errors import parse_refusal
+from tests.fuzz.odd_answers import HEADERS, bodies, refusals
+from tests.fuzz.strict_reader import (
     NoAnswerError,
     NotWholeError,
     Read,
@@ -19,11 +25,6 @@ from fuzz.strict_reader import (
     strict_compatible,
     strict_native,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from qwen_embed.errors import InvalidResponseError, MalformedResponseError, ServiceError
-from qwen_embed.wire import compatible, decoding, native, parse_refusal
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -90,7 +91,7 @@ def test_a_compatible_answer_is_read_alike_in_every_way(data, count, dimension, 
 
     expected = outcome(strict_compatible, body, **asked)
     for way in WAYS:
-        found = outcome(read, compatible.parse_answer, body, way, **asked)
+        found = outcome(read, openai.parse_answer, body, way, **asked)
         if cut and isinstance(expected, Read) and isinstance(found, Read):
             for row, due in zip(found.dense, expected.dense, strict=True):
                 assert row == pytest.approx(due, rel=1e-9, abs=1e-15), way

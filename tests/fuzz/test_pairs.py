@@ -25,9 +25,6 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from support.embedding_calls import LONG_TEXT, Call, Made, Row, agree, is_missing, rows_of
-from support.fingerprint_service import FingerprintService, expected_sparse, token_of
-from support.watchdog import ended, in_thread, watched
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
@@ -38,8 +35,11 @@ from qwen_embed import (
     QwenEmbedder,
     QwenEmbedError,
     RequestError,
-    hybrid,
 )
+from qwen_embed.pipeline import pairing
+from tests.support.embedding_calls import LONG_TEXT, Call, Made, Row, agree, is_missing, rows_of
+from tests.support.fingerprint_service import FingerprintService, expected_sparse, token_of
+from tests.support.watchdog import ended, in_thread, watched
 
 WITH_METADATA = {
     "k: 1\n\nthe cat": "the cat",
@@ -510,7 +510,7 @@ class ForgetfulPair(OnePair):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(hybrid, "CAPACITY", 2000)
+        self.patch.setattr(pairing, "CAPACITY", 2000)
 
     def teardown(self) -> None:
         self.patch.undo()

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.embedding_calls import CALLS, Made, agree
-from support.fingerprint_service import FingerprintService
-from support.watchdog import watched
 
 from qwen_embed import InputError, PartialFailureError, QwenEmbedder, QwenEmbedError, RequestError
 from qwen_embed.sparse import SparseRow
+from tests.support.embedding_calls import CALLS, Made, agree
+from tests.support.fingerprint_service import FingerprintService
+from tests.support.watchdog import watched
 
 few_examples = settings(max_examples=settings.default.max_examples // 8)
 

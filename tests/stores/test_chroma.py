@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from faces import API_KEY
 
 from langchain_qwen_embed import QwenSparseEmbeddings
+from tests.support.faces import API_KEY
 
 chromadb = pytest.importorskip("chromadb", reason="runs in .venv-langchain-stores")
 

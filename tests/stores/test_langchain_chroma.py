@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from example_output import texts_sent
-from faces import API_KEY
+
+from tests.support.example_output import texts_sent
+from tests.support.faces import API_KEY
 
 pytest.importorskip("langchain_chroma", reason="runs in .venv-langchain-stores")
 

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from example_output import EXAMPLES, output_of
-from faces import API_KEY
+
+from tests.support.example_output import EXAMPLES, output_of
+from tests.support.faces import API_KEY
 
 pytest.importorskip("langchain_qdrant")
 

@@ -7,7 +7,8 @@ import contextlib
 import re
 
 import pytest
-from example_output import output_of
+
+from tests.support.example_output import output_of
 
 milvus = pytest.importorskip(
     "llama_index.vector_stores.milvus", reason="runs in .venv-llamaindex-stores"

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from example_output import EXAMPLES, output_of
-from faces import API_KEY
+
+from tests.support.example_output import EXAMPLES, output_of
+from tests.support.faces import API_KEY
 
 pytest.importorskip("llama_index.vector_stores.qdrant")
 

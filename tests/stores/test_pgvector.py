@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from faces import API_KEY
+
+from tests.support.faces import API_KEY
 
 pytest.importorskip("psycopg")
 pytest.importorskip("pgvector")
@@ -44,7 +45,7 @@ def example(url, monkeypatch):
     import hybrid_pgvector  # noqa: PLC0415 -- found only while the path is patched
 
     yield hybrid_pgvector
-    for name in ("hybrid_pgvector", "corpus"):
+    for name in ("hybrid_pgvector", "support", "support.corpus"):
         sys.modules.pop(name, None)
 
 

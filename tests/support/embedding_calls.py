@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from support.fingerprint_service import DEFAULT_DIMENSION, expected_dense, expected_sparse
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
 from qwen_embed import QwenEmbedder
 from qwen_embed.results import EmbeddingResult
 from qwen_embed.sparse import SparseVectors
-from qwen_embed.tokens import load_tokenizer
+from qwen_embed.tokenizer import load_tokenizer
+from tests.support.fingerprint_service import DEFAULT_DIMENSION, expected_dense, expected_sparse
 
 Row = Any
 """A dense row is a list, a sparse one a dict, both a tuple; one that is missing is `None`."""

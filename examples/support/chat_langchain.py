@@ -1,0 +1,42 @@
+"""The chat model of the examples for LangChain.
+
+One that the environment names needs `pip install langchain-openai`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from support.service import chat_options
+
+
+class StandIn(BaseChatModel):
+    """A chat model that answers what a function answers, by a tool call where it likes."""
+
+    reply: Callable[[list[BaseMessage]], AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "stand-in"
+
+    def bind_tools(self, tools: Any, **options: Any) -> "StandIn":
+        """Return itself: the function knows the tools."""
+        del tools, options
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **options: Any) -> ChatResult:
+        del options
+        return ChatResult(generations=[ChatGeneration(message=self.reply(messages))])
+
+
+def chat_model(reply: Callable[[list[BaseMessage]], AIMessage]) -> BaseChatModel:
+    """Return the model that the environment names, or a stand-in that answers by a function."""
+    options = chat_options()
+    if options is None:
+        return StandIn(reply=reply)
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415 -- takes a second to load
+
+    return ChatOpenAI(**options)

@@ -1,0 +1,1 @@
+"""Sparse vectors in the forms that LangChain's vector stores take."""

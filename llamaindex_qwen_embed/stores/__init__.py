@@ -1,0 +1,1 @@
+"""Sparse vectors in the forms that LlamaIndex's vector stores take."""

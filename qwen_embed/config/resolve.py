@@ -1,0 +1,109 @@
+"""Where requests go, by which protocol and with which key: what the user gave, and the rest.
+
+A pure function: the environment and the official SDK's module are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from qwen_embed.config.endpoints import (
+    API_KEY_VARIABLE,
+    WORKSPACE_VARIABLE,
+    Endpoint,
+    find_endpoint,
+    implied_protocol,
+    root_of_module,
+)
+from qwen_embed.models import has_open_weights
+from qwen_embed.types import ProtocolName
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options of a connection as the user gave them; `None` where one was left out."""
+
+    model: str
+    protocol: ProtocolName | None = None
+    base_url: str | None = None
+    region: str | None = None
+    workspace: str | None = None
+    api_key: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where requests go.
+
+    Attributes:
+        protocol: The protocol that is spoken.
+        base_url: Its root.
+        region: The region that is asked, as far as it is known.
+        workspace: The workspace whose header is sent, or `None`.
+        api_key: The key that is sent, or `None`.
+    """
+
+    protocol: ProtocolName
+    base_url: str
+    region: str
+    workspace: str | None
+    api_key: SecretStr | None
+
+
+def resolve(given: Given, environment: Mapping[str, str], sdk: object = None) -> Connection:
+    """Return the connection for options, the environment, and what the official SDK was told.
+
+    Args:
+        given: The options.
+        environment: The environment variables.
+        sdk: The module `dashscope`, where the program has imported it.
+
+    Raises:
+        ValueError: If no connection follows from them; the message says what to give.
+
+    Example:
+        >>> connection = resolve(Given("text-embedding-v4"), {"DASHSCOPE_API_KEY": "sk-..."})
+        >>> connection.base_url, connection.region
+        ('https://dashscope.aliyuncs.com/api/v1', 'cn-beijing')
+    """
+    open_weights = has_open_weights(given.model)
+    if open_weights and given.base_url is None:
+        raise ValueError(f"{given.model} is not the service's: give the base_url that has it.")
+    protocol = given.protocol or implied_protocol(given.base_url, open_weights=open_weights)
+    workspace = given.workspace or environment.get(WORKSPACE_VARIABLE) or None
+    endpoint = find_endpoint(
+        protocol,
+        base_url=given.base_url,
+        region=given.region,
+        workspace=workspace,
+        env=environment,
+        module_url=root_of_module(sdk),
+    )
+    return Connection(
+        protocol=protocol,
+        base_url=endpoint.root,
+        region=endpoint.region,
+        workspace=workspace if endpoint.of_service else None,
+        api_key=_find_key(given, endpoint, environment, sdk),
+    )
+
+
+def _find_key(
+    given: Given, endpoint: Endpoint, environment: Mapping[str, str], sdk: object
+) -> SecretStr | None:
+    key = (given.api_key.get_secret_value() if given.api_key else "").strip()
+    if not key and endpoint.of_service:
+        of_module = getattr(sdk, "api_key", None)
+        key = environment.get(API_KEY_VARIABLE, "").strip()
+        key = key or (of_module.strip() if isinstance(of_module, str) else "")
+        if not key:
+            raise ValueError(
+                f"no API key: set {API_KEY_VARIABLE} or give `api_key`. To try without a key, "
+                f"start the emulator: python -m qwen_embed.emulator"
+            )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("`api_key` contains spaces, control or non-ASCII characters.")
+    return SecretStr(key) if key else None

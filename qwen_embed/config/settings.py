@@ -1,0 +1,487 @@
+"""Every option that a user can set, once: both adapters and the core inherit this model.
+
+Fields that change a vector are dumped; every other field, the key first, is left out of dumps, so
+that caches and hashes see exactly what matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    Secret,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
+
+from qwen_embed.config import endpoints
+from qwen_embed.config.foreign_options import without_foreign
+from qwen_embed.config.option_help import OptionDocs
+from qwen_embed.config.resolve import Given, resolve
+from qwen_embed.config.sdk_clients import SdkClient, recognise
+from qwen_embed.config.user_warnings import warn_of_lost_roles, warn_of_plain_http
+from qwen_embed.config.vector_cache import VectorCache
+from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
+from qwen_embed.tokenizer import can_count
+from qwen_embed.types import ProtocolName
+
+ALIASES = {
+    "model_name": "model",
+    "dimensions": "dimension",
+    "dashscope_api_key": "api_key",
+    "openai_api_key": "api_key",
+    "openai_api_base": "base_url",
+    "api_base": "base_url",
+    "chunk_size": "batch_size",
+    "request_timeout": "timeout",
+}
+"""Names accepted so that code written for other classes runs with only its import changed."""
+
+_OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
+_KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
+_RESOLVED = ("protocol", "base_url", "region", "workspace", "api_key", "query_template")
+"""Options that follow from others, or from the environment, where the user leaves them out."""
+
+
+def _names_of(option: str) -> AliasChoices:
+    return AliasChoices(option, *(alias for alias, name in ALIASES.items() if name == option))
+
+
+class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
+    """The options of every embedding object of this package.
+
+    Options are fixed once the object is made; `model_copy(update={...})` makes another one.
+
+    Raises:
+        pydantic.ValidationError: If an option cannot be used; the message says what can.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+    model: str = Field(
+        default="text-embedding-v4", min_length=1, validation_alias=_names_of("model")
+    )
+    """Any model the service knows, today or tomorrow."""
+
+    dimension: int | None = Field(default=None, gt=0, validation_alias=_names_of("dimension"))
+    """Length of a dense vector, in numbers; the model's own where not given. Checked against the
+    table only for models in the table."""
+
+    instruct: str | None = None
+    """What the search is for, in English, such as "Given a question, retrieve passages that answer
+    it". Sent with queries only."""
+
+    protocol: ProtocolName | None = None
+    """`native`, the service's own; or `openai`, the compatible one, which self-hosted servers speak
+    too, and which has no roles and no sparse vectors. Where not given: that of `client`, else
+    `openai` for a Qwen3-Embedding model or a `base_url` that ends in `/v1` other than `/api/v1`,
+    else `native`."""
+
+    query_template: str | None = None
+    """What queries are put into by the `openai` protocol: `Instruct: {task}\\nQuery:{query}`, say,
+    with `instruct` for the task; documents go out as they are. Where not given: this one for
+    Qwen3-Embedding models, as they were trained, and none for others. `{query}` sends queries as
+    they are."""
+
+    dimension_by: Literal["server", "client"] = "server"
+    """Who makes vectors of `dimension`. `client` is for self-hosted servers that refuse or ignore
+    `dimensions`: rows come in the model's own length, and are cut and scaled to unit length here,
+    as models trained for it (Matryoshka) allow."""
+
+    normalize: bool = False
+    """Scale dense rows to unit length."""
+
+    long_text: Literal["error", "truncate", "average"] = "error"
+    """What a text of more tokens than the model takes does. `error`: it is sent, and fails alone.
+    `truncate`: only its first tokens are sent. `average`: it is sent in parts, and its row is their
+    mean, weighted by their tokens and scaled to unit length; in a sparse row each index has its
+    largest value in any part. Tokens are counted by the Qwen vocabulary, which the extra `tokens`
+    installs. Models whose limit is not known here are left alone."""
+
+    empty_text: Literal["error", "zero"] = "error"
+    """What an empty or blank text does: an error before anything is sent, or a row of zeros for
+    which nothing is sent."""
+
+    api_key: SecretStr | None = Field(
+        default=None, exclude=True, validation_alias=_names_of("api_key")
+    )
+    """The key; else `DASHSCOPE_API_KEY`, else what the program gave `dashscope.api_key`. A key
+    belongs to one region. Servers of one's own are sent none but the one given here."""
+
+    region: str | None = Field(default=None, exclude=True)
+    """`cn-beijing`, `ap-southeast-1` (or `intl`), `cn-hongkong`, `us-east-1`, `eu-central-1` or
+    `ap-northeast-1`; else `DASHSCOPE_REGION`, else `cn-beijing` as in the official SDK."""
+
+    workspace: str | None = Field(default=None, exclude=True)
+    """A workspace's id; else `DASHSCOPE_WORKSPACE`. It selects the workspace's host and header."""
+
+    base_url: str | None = Field(default=None, exclude=True, validation_alias=_names_of("base_url"))
+    """Root of the protocol, such as `https://dashscope.aliyuncs.com/api/v1`; else
+    `DASHSCOPE_BASE_URL` or `DASHSCOPE_HTTP_BASE_URL`, else what the program gave
+    `dashscope.base_http_api_url`, else made from `region` and `workspace`."""
+
+    client: Any = Field(default=None, exclude=True, repr=False)
+    """A client of your own that carries the requests, by its address, key, proxies, headers and
+    hooks: `dashscope.Client`, `dashscope.AsyncClient`, `openai.OpenAI` or `openai.AsyncOpenAI`. Its
+    own repeats are switched off for them. One whose calls block stays yours to close. An async one
+    runs on this package's event loop, so let it serve nothing else; it is closed with the last
+    embedding object that has it."""
+
+    batch_size: int | None = Field(
+        default=None, gt=0, exclude=True, validation_alias=_names_of("batch_size")
+    )
+    """Texts per request; the model's cap where not given. A smaller cap named by the service's own
+    error is learnt while running."""
+
+    max_request_tokens: int | None = Field(default=None, gt=0, exclude=True)
+    """Most tokens in one request, by an estimate that errs upwards; no limit where not given."""
+
+    max_concurrency: int = Field(default=32, gt=0, le=1024, exclude=True)
+    """Most requests in flight, 1,024 at most; fewer where the account's quotas leave no use for
+    more."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, exclude=True)
+    """The account's quota for the model, in requests a minute, where you know it: requests are
+    spread evenly below it. Where not given it is found while running."""
+
+    tokens_per_minute: float | None = Field(default=None, gt=0, exclude=True)
+    """The account's quota for the model, in tokens a minute, likewise."""
+
+    timeout: float = Field(default=60.0, gt=0, exclude=True, validation_alias=_names_of("timeout"))
+    """Seconds for one request, from its sending to its last byte."""
+
+    connect_timeout: float = Field(default=10.0, gt=0, exclude=True)
+    """Seconds of them in which a connection must be there."""
+
+    total_timeout: float | None = Field(default=None, gt=0, exclude=True)
+    """Seconds for a whole call or stream, repeats and waits included; no limit where not given.
+    When they are over, the error carries what is done."""
+
+    gzip: bool = Field(default=False, exclude=True)
+    """Ask for compressed answers. They are less than half as large, and take more time to unpack
+    than to read: worth it on lines slower than some 50 Mbit/s."""
+
+    max_retries: int = Field(default=6, ge=0, exclude=True)
+    """How often one request is repeated for what can heal: 408, 5xx and network faults. A 429 is
+    repeated as long as the account serves anything, and for 15 seconds times this number while it
+    serves nothing at all."""
+
+    cache: InstanceOf[VectorCache] | Path | str | None = Field(default=None, exclude=True)
+    """A folder in which vectors are kept, or a `VectorCache`, so that no text is paid for twice."""
+
+    show_progress_bar: bool = Field(default=False, exclude=True)
+    """Show a tqdm bar, in texts, while a list is embedded."""
+
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """What the user gave of the options that are resolved."""
+
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __init__(self, **options: Any) -> None:
+            """Take options by their names; the docstring of the class lists them."""
+            _hide_key(options)
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                refusal = _without_input(error)
+            else:
+                self._given = {
+                    ALIASES.get(name, name): value
+                    for name, value in options.items()
+                    if ALIASES.get(name, name) in _RESOLVED
+                }
+                made = self.__dict__
+                warn_of_plain_http(made["base_url"], keyed=bool(made["api_key"]))
+                if made["protocol"] == "openai" and made["query_template"] is None:
+                    warn_of_lost_roles(made["base_url"])
+                return
+            raise refusal
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
+        kept = without_foreign(options, cls.model_fields.keys())
+        for alias, name in ALIASES.items():
+            if alias in kept and name in kept and alias not in cls.model_fields:
+                raise ValueError(f"{name} and {alias} are one option: give one of them.")
+        return kept
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _make_cache(cls, cache: object) -> object:
+        if cache is None or isinstance(cache, VectorCache):
+            return cache
+        if isinstance(cache, (str, os.PathLike)):
+            return VectorCache(cache)
+        # No TypeError, which pydantic would let through as it is.
+        raise ValueError("cache must be a folder or a VectorCache.")
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        """Fill in what the environment says, so that a copy in another process has it too."""
+        if self.client is None:
+            given = Given(
+                self.model, self.protocol, self.base_url, self.region, self.workspace, self.api_key
+            )
+            connection = resolve(given, os.environ, sys.modules.get("dashscope"))
+            # Straight into the fields: __setattr__ guards them, and fields_set is the user's own.
+            self.__dict__.update(vars(connection))
+        else:
+            self._resolve_client(recognise(self.client))
+        self._check_model()
+        self._check_protocol()
+        return self
+
+    def _resolve_client(self, sdk: SdkClient) -> None:
+        fields = EmbeddingSettings.model_fields
+        own = [name for name in _OF_CONNECTIONS if self.__dict__[name] != fields[name].default]
+        if own:
+            raise ValueError(f"{', '.join(own)}: the client has its own. Set it there.")
+        if self.protocol not in (None, sdk.protocol):
+            raise ValueError(f"protocol={self.protocol!r}: the client speaks {sdk.protocol!r}.")
+        region = endpoints.region_of(sdk.root)
+        self.__dict__.update(base_url=sdk.root, region=region, protocol=sdk.protocol)
+
+    def _check_model(self) -> None:
+        row = find_model(self.model)
+        if self.dimension is not None and row.dimensions and self.dimension not in row.dimensions:
+            choices = ", ".join(map(str, sorted(row.dimensions)))
+            raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
+        longest = row.default_dimension if has_open_weights(self.model) else None
+        if self.dimension is not None and longest is not None and self.dimension > longest:
+            raise ValueError(f"{self.model} makes vectors of up to {longest} numbers.")
+        if self.instruct is not None and not row.instruct:
+            raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
+        if self.long_text != "error" and row.tokens_per_text is not None and not can_count():
+            raise ValueError(
+                f"long_text={self.long_text!r} counts tokens by the Qwen vocabulary, which is not "
+                f'installed: pip install "qwen-embed[tokens]"'
+            )
+
+    def _check_protocol(self) -> None:
+        template = self.query_template
+        if self.dimension_by == "client" and self.dimension is None:
+            raise ValueError("dimension_by='client' cuts rows to `dimension`: give one.")
+        if self.protocol == "native":
+            if template is not None or self.dimension_by == "client":
+                raise ValueError(
+                    "query_template and dimension_by='client' are for protocol='openai': the "
+                    "native one has roles, and makes vectors of the length asked for."
+                )
+            return
+        if self.dimension_by == "client" and find_model(self.model).dimensions:
+            raise ValueError(f"{self.model} makes such vectors itself: leave dimension_by out.")
+        if template is None and has_open_weights(self.model):
+            template = self.__dict__["query_template"] = QUERY_TEMPLATE
+        if template is not None and template.count("{query}") != 1:
+            raise ValueError("query_template must hold {query} once.")
+        if self.instruct is not None and "{task}" not in (template or ""):
+            raise ValueError(
+                "instruct: the OpenAI-compatible protocol has no place for it. Use the native "
+                "protocol, or a query_template that holds {task}."
+            )
+
+    @property
+    def query_frame(self) -> tuple[str, str] | None:
+        """What stands before and after a query in its template, two str; `None` without one."""
+        if self.query_template is None:
+            return None
+        before, after = self.query_template.split("{query}")
+        task = self.instruct or WEB_SEARCH
+        return before.replace("{task}", task), after.replace("{task}", task)
+
+    @property
+    def resolved(self) -> tuple[str, SecretStr]:
+        """The root and the key that are used; the key is empty where there is none.
+
+        Raises:
+            TypeError: If the object was made without checking its options.
+        """
+        if self.base_url is None:
+            raise TypeError("Options are resolved when the object is made.")
+        key = self.api_key
+        if self.client is not None:
+            key = SecretStr(recognise(self.client).key)
+        return self.base_url, key or SecretStr("")
+
+    @property
+    def vector_options(self) -> dict[str, Any]:
+        """The options that change a vector, by name: a new dict with their values."""
+        return {
+            name: self.__dict__[name]
+            for name, field in EmbeddingSettings.model_fields.items()
+            if not field.exclude
+        }
+
+    @property
+    def cache_namespace(self) -> str:
+        """A name for everything that changes a vector, for caches that are keyed by text alone.
+
+        It holds only letters, digits, dots and dashes, so it also serves as a folder's name.
+
+        Example:
+            >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
+            'qwen-embed-text-embedding-v4-512-92eb4bb92811'
+        """
+        # Only what differs from the default, so that options of later releases change no name.
+        options = {
+            name: value
+            for name, value in self.vector_options.items()
+            if value != EmbeddingSettings.model_fields[name].default
+        }
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
+        model = re.sub(r"[^A-Za-z0-9.]+", "-", self.model)
+        return f"qwen-embed-{model}-{self.dimension or 'default'}-{digest}"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if ALIASES.get(name, name) in EmbeddingSettings.model_fields:
+            del value  # it may be a key, and a traceback may show it
+            raise TypeError(
+                f"{name} is fixed once the object is made; "
+                f"model_copy(update={{{name!r}: ...}}) makes another object with it changed."
+            )
+        super().__setattr__(name, value)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a new object with these options but for `update`, all of them checked anew.
+
+        Args:
+            update: Options to change, by name or alias.
+            deep: Accepted as pydantic has it; options hold nothing that two objects could share.
+
+        Returns:
+            An object of the same class, with connections and usage of its own.
+
+        Raises:
+            pydantic.ValidationError: If an option cannot be used.
+
+        Example:
+            >>> settings = EmbeddingSettings(api_key="sk-...", dimension=512)
+            >>> settings.model_copy(update={"dimension": 256}).dimension
+            256
+        """
+        changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
+        _hide_key(changes)
+        del update, deep  # a traceback may show what is in them
+        given = {**self._given, **{name: changes[name] for name in _RESOLVED if name in changes}}
+        options = {
+            name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
+        }
+        options.update(changes)
+        if changes.keys() & {*_RESOLVED, "model", "client"} or self.client is not None:
+            options.update((name, given.get(name)) for name in _RESOLVED)
+            options.update(self._resolved_again(options))
+        copied = type(self)(**options)
+        copied.__pydantic_fields_set__ = self.model_fields_set | changes.keys()
+        copied._given = given  # noqa: SLF001 -- of its own class
+        return copied
+
+    def _resolved_again(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what follows for a copy; nothing where that is an error, which the copy raises.
+
+        A key that this object found in the environment is there for its copies too, also where, as
+        in another process, the environment has none any more.
+        """
+        if options["client"] is not None or not isinstance(options["model"], str):
+            return {}
+        found = None if self._given.get("api_key") else self.api_key
+        key = found.get_secret_value() if found else ""
+        names = ("model", *_RESOLVED[:-1])
+        try:
+            given = Given(**{name: options[name] for name in names})
+            environment = {endpoints.API_KEY_VARIABLE: key, **os.environ}
+            return vars(resolve(given, environment, sys.modules.get("dashscope")))
+        except (ValueError, TypeError, AttributeError):
+            return {}
+
+    def copy(
+        self,
+        *,
+        include: object = None,
+        exclude: object = None,
+        update: Mapping[str, Any] | None = None,
+        deep: bool = False,
+    ) -> Self:
+        """Return what `model_copy` returns; pydantic's old name for it.
+
+        Raises:
+            TypeError: For `include` and `exclude`, which would leave out options.
+        """
+        if include is not None or exclude is not None:
+            raise TypeError(
+                "copy(include=..., exclude=...) would leave out options: "
+                "use model_copy(update={...})."
+            )
+        return self.model_copy(update=update, deep=deep)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return what a pickle holds.
+
+        Raises:
+            TypeError: If there is a `client`: its connections cannot go to another process.
+        """
+        if self.client is not None:
+            raise TypeError(
+                f"This {type(self).__name__} has a client of yours, which cannot be pickled: for "
+                f"worker processes give api_key and base_url instead of client."
+            )
+        return super().__getstate__()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # as of every pydantic model
+
+    def __copy__(self) -> Self:
+        return self.model_copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()
+
+
+def _hide_key(options: dict[str, Any]) -> None:
+    """Put a key of whatever type where no traceback shows it."""
+    for name in _KEY_NAMES & options.keys():
+        if isinstance(options[name], str):
+            options[name] = SecretStr(options[name])
+        elif options[name] is not None and not isinstance(options[name], (SecretStr, Secret)):
+            options[name] = Secret[Any](options[name])
+
+
+def _without_input(error: ValidationError) -> ValidationError:
+    """Return an error that says the same and holds nothing of what was given.
+
+    pydantic's own holds all options, the key among them: `errors()` and `json()` show them even
+    where the message does not.
+    """
+    return ValidationError.from_exception_data(
+        error.title,
+        [
+            InitErrorDetails(
+                type=PydanticCustomError(line["type"], line["msg"]), loc=line["loc"], input=None
+            )
+            for line in error.errors(include_url=False, include_input=False)
+        ],
+        hide_input=True,
+    )

@@ -1,0 +1,1 @@
+"""How each server reads requests and prints its answers."""

@@ -1,0 +1,118 @@
+"""The native protocol of the service: what its bodies say, and how its answers are printed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from qwen_embed.emulator.dialects.answers import Answer, Vectors, as_json, numbers
+from qwen_embed.emulator.dialects.request import (
+    DOCUMENT,
+    EmbeddingRequest,
+    OutputType,
+    RefusalError,
+    Role,
+)
+from qwen_embed.emulator.dialects.rules import (
+    default_dimension,
+    invalid,
+    read_dimension,
+    read_model,
+    read_object,
+    read_texts,
+)
+from qwen_embed.models import Model
+
+
+class Native:
+    """The dialect of `dashscope.TextEmbedding`."""
+
+    root = "/api/v1"
+    path = "/api/v1/services/embeddings/text-embedding/text-embedding"
+
+    def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
+        """Return the request that a body makes.
+
+        Args:
+            body: The parsed JSON of the body, `None` where it is not JSON.
+            models: The models that exist, by name.
+
+        Raises:
+            RefusalError: When the service would not take it.
+        """
+        sent = read_object(body)
+        model = read_model(sent.get("model"), models)
+        given = sent.get("input")
+        texts, tokens = read_texts(given.get("texts") if isinstance(given, dict) else None, model)
+        parameters = sent.get("parameters")
+        if not isinstance(parameters, dict):
+            raise invalid('"parameters" must be present and an object: {} where there are none.')
+        role = _read_role(parameters, model)
+        asked = parameters.get("dimension")
+        return EmbeddingRequest(
+            model=model,
+            texts=texts,
+            roles=(role,) * len(texts),
+            dimension=default_dimension(model) if asked is None else read_dimension(asked, model),
+            tokens=tokens,
+            output_type=_read_output_type(parameters, model),
+        )
+
+    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+        """Return the answer that carries vectors, rows in the order of the given indices."""
+        rows = None if vectors.dense is None else numbers(vectors.dense)
+        embeddings = []
+        for index in order:
+            embedding: dict[str, Any] = {"text_index": index}
+            if rows is not None:
+                embedding["embedding"] = rows[index]
+            if vectors.sparse is not None:
+                embedding["sparse_embedding"] = vectors.sparse[index]
+            embeddings.append(embedding)
+        usage = {"total_tokens": request.tokens}
+        return as_json(200, _with_id(output={"embeddings": embeddings}, usage=usage))
+
+    def refusal(self, error: RefusalError) -> Answer:
+        """Return the answer that carries a refusal."""
+        return as_json(error.status, _with_id(code=error.code, message=error.message), error.code)
+
+
+def _with_id(**body: Any) -> dict[str, Any]:
+    return {**body, "request_id": str(uuid.uuid4())}
+
+
+def _read_role(parameters: Mapping[str, Any], model: Model) -> Role:
+    text_type = _read_choice(parameters, "text_type", ("document", "query"))
+    instruct = _read_instruct(parameters.get("instruct"), model)
+    return Role("query", instruct) if text_type == "query" else DOCUMENT
+
+
+def _read_instruct(instruct: object, model: Model) -> str | None:
+    if instruct is None:
+        return None
+    if not isinstance(instruct, str):
+        raise invalid('"instruct" must be a string.')
+    if not model.instruct:
+        raise invalid(f"The model `{model.name}` does not support the parameter instruct.")
+    return instruct
+
+
+def _read_output_type(parameters: Mapping[str, Any], model: Model) -> OutputType:
+    asked = _read_choice(parameters, "output_type", ("dense", "sparse", "dense&sparse"))
+    if asked != "dense" and not model.sparse:
+        raise invalid(
+            f"The model `{model.name}` does not support the output_type {asked}: "
+            "it makes dense vectors only."
+        )
+    return cast("OutputType", asked)
+
+
+def _read_choice(parameters: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    """Return a parameter's value, the first choice where it has none."""
+    asked = parameters.get(name)
+    if asked is None:
+        return choices[0]
+    if asked not in choices:
+        raise invalid(f'"{name}" must be one of {", ".join(choices)}.')
+    return cast("str", asked)

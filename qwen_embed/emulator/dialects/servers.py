@@ -1,0 +1,96 @@
+"""The servers that the emulator can play: the dialects that each speaks and the models it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from qwen_embed.emulator.dialects.answers import Answer, Vectors
+from qwen_embed.emulator.dialects.lm_studio import LmStudio
+from qwen_embed.emulator.dialects.native import Native
+from qwen_embed.emulator.dialects.openai import Compatible
+from qwen_embed.emulator.dialects.qwen3 import QWEN3_MODELS
+from qwen_embed.emulator.dialects.request import EmbeddingRequest, RefusalError
+from qwen_embed.emulator.dialects.tei import Tei
+from qwen_embed.emulator.dialects.vllm import Vllm
+from qwen_embed.models import MODELS, Model
+
+ServerName = Literal["service", "vllm", "vllm-matryoshka", "vllm-0.10.0", "tei", "lm-studio"]
+# Else `help` would explain `typing.Literal`.
+ServerName.__doc__ = """The name of a server, as `Emulator(plays=...)` takes it; see `Emulator`."""
+SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
+
+
+class Dialect(Protocol):
+    """One protocol as one server speaks it. Nothing of it touches a socket.
+
+    Attributes:
+        root: The path that a client is given as the end of its base address.
+        path: The path that is posted to.
+    """
+
+    @property
+    def root(self) -> str:
+        """The path that a client is given as the end of its base address."""
+
+    @property
+    def path(self) -> str:
+        """The path that is posted to."""
+
+    def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
+        """Return the request that a body makes, or raise `RefusalError`."""
+
+    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+        """Return the answer that carries vectors, rows in the order of the given indices."""
+
+    def refusal(self, error: RefusalError) -> Answer:
+        """Return the answer that carries a refusal."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that can be played.
+
+    Attributes:
+        models: The models it has, by name.
+        openai: Its OpenAI-compatible dialect.
+        native: Its native dialect; `None` where it has none.
+        api_key: The key that is let in where none is chosen; `None` lets everyone in.
+    """
+
+    models: Mapping[str, Model]
+    openai: Dialect
+    native: Dialect | None = None
+    api_key: str | None = None
+
+    @property
+    def dialects(self) -> tuple[Dialect, ...]:
+        """What it speaks."""
+        return (self.openai,) if self.native is None else (self.native, self.openai)
+
+    def dialect_at(self, path: str) -> Dialect:
+        """Return the dialect that a path belongs to, or the first where it belongs to none."""
+        within = (each for each in self.dialects if path.startswith(f"{each.root}/"))
+        return next(within, self.dialects[0])
+
+
+def find_server(name: ServerName) -> Server:
+    """Return the server of that name.
+
+    Raises:
+        ValueError: When there is none.
+    """
+    if name not in _SERVERS:
+        raise ValueError(f"The emulator cannot play {name!r}: use {', '.join(SERVER_NAMES)}.")
+    return _SERVERS[name]
+
+
+_SERVERS: dict[ServerName, Server] = {
+    "service": Server(MODELS, Compatible(), Native(), api_key="sk-emulator"),
+    "vllm": Server(QWEN3_MODELS, Vllm()),
+    "vllm-matryoshka": Server(QWEN3_MODELS, Vllm(matryoshka=True)),
+    "vllm-0.10.0": Server(QWEN3_MODELS, Vllm(flat_errors=True)),
+    "tei": Server(QWEN3_MODELS, Tei()),
+    "lm-studio": Server(QWEN3_MODELS, LmStudio()),
+}

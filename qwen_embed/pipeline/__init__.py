@@ -1,0 +1,1 @@
+"""One call: from its texts to batches, requests, retries, and vectors in order."""

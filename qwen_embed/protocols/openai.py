@@ -1,0 +1,177 @@
+"""The OpenAI-compatible protocol as pure functions: texts to a body, answers to rows or an error.
+
+It has no roles, no sparse vectors and no instructions. Queries may stand in a frame of words, by
+which a model that was trained so tells them from documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_embed.errors import InvalidResponseError
+from qwen_embed.protocols.base import (
+    Answer,
+    DenseRow,
+    Parameters,
+    Wire,
+    check_lengths,
+    encode_body,
+    in_order,
+)
+from qwen_embed.protocols.decoding import TokenCount, checked, checked_row, parse_arrays, parse_json
+from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.types import Output
+
+PATH = "/embeddings"
+
+_CUT_HERE = (
+    "If the server takes no notice of `dimensions`, set dimension_by='client': longer rows are "
+    "then cut here and scaled to unit length."
+)
+_TOO_SHORT = "The model makes shorter vectors: ask for a smaller dimension."
+
+
+def build_body(
+    texts: Sequence[str],
+    parameters: Parameters,
+    *,
+    encoding_format: Literal["base64", "float"] = "base64",
+) -> bytes:
+    """Return the body of a request.
+
+    Args:
+        texts: The texts, as they were given.
+        parameters: What is asked for besides.
+        encoding_format: How the numbers are to come: as the bytes of float32, which are a quarter
+            as long and need no parsing, or printed.
+
+    Raises:
+        TextRefusedError: If the body is larger than the service takes.
+
+    Example:
+        >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
+        b'{"model":"text-embedding-v4","input":["wind"],"encoding_format":"base64","dimensions":64}'
+    """
+    if parameters.query_frame is not None and parameters.text_type == "query":
+        before, after = parameters.query_frame
+        texts = [before + text + after for text in texts]
+    body: dict[str, Any] = {
+        "model": parameters.model,
+        "input": texts,
+        "encoding_format": encoding_format,
+    }
+    if parameters.dimension is not None and not parameters.cut:
+        body["dimensions"] = parameters.dimension
+    return encode_body(body)
+
+
+class _Row(msgspec.Struct):
+    """One text's vector, unchecked: what is wrong with it is wrong with this text alone."""
+
+    index: int
+    embedding: Any
+
+    def __str__(self) -> str:
+        return f"The vector of index {self.index}"
+
+
+class _Usage(msgspec.Struct):
+    total_tokens: TokenCount | None = None
+    prompt_tokens: TokenCount | None = None
+
+
+class _Success(msgspec.Struct):
+    data: list[_Row] | None = None
+    usage: _Usage | None = None
+    id: str | int | None = None
+    code: str | int | None = None
+    error: Any = None
+
+
+def parse_answer(
+    body: bytes,
+    *,
+    count: int,
+    dimension: int | None,
+    output: Output = "dense",
+    arrays: bool = False,
+    cut: bool = False,
+) -> Answer:
+    """Return the rows of a 200 answer, in the order of the request's texts.
+
+    Numbers may come as base64 or printed, whatever was asked for: servers differ.
+
+    Args:
+        body: The answer's body.
+        count: How many texts the request had.
+        dimension: The length that every row must have, or `None` where any will do that all share.
+        output: Which vectors were asked for: this protocol has dense ones only.
+        arrays: Whether dense rows may be arrays.
+        cut: Whether longer rows are cut to `dimension` and scaled to unit length.
+
+    Raises:
+        InvalidResponseError: If the answer is not one whole row for each text.
+        MalformedResponseError: If the body is not whole JSON.
+        ServiceError: If the body is a refusal all the same.
+    """
+    del output
+    parse = parse_arrays if arrays else parse_json
+    success = checked(parse(body), _Success)
+    if success.error is not None or (success.code and success.data is None):
+        raise parse_refusal(200, {}, body)
+    if success.data is None:
+        raise InvalidResponseError("The answer holds no embeddings.")
+    answered = [(row.index, row) for row in success.data]
+    rows: list[DenseRow] = [_dense(row) for row in in_order(answered, count, "index")]
+    if cut and dimension is not None:
+        check_lengths(rows, len(rows[0]))
+        if len(rows[0]) < dimension:
+            check_lengths(rows, dimension, hint=_TOO_SHORT)
+        rows = [_unit(np.asarray(row[:dimension], dtype=np.float64)) for row in rows]
+    check_lengths(rows, dimension, hint=_CUT_HERE)
+    if not arrays:
+        rows = [row if isinstance(row, list) else row.tolist() for row in rows]
+    usage = success.usage or _Usage()
+    return Answer(
+        dense=rows,
+        tokens=usage.total_tokens or usage.prompt_tokens or 0,
+        request_id=None if success.id is None else str(success.id),
+    )
+
+
+def _dense(row: _Row) -> DenseRow:
+    if not isinstance(row.embedding, str):
+        return checked_row(row.embedding, row)
+    packed = checked(row.embedding, bytes, row)  # from base64
+    if len(packed) % 4:
+        raise InvalidResponseError(f"{row} has {len(packed)} bytes: no whole float32 numbers.")
+    values = np.frombuffer(packed, dtype="<f4")
+    # A finite sum of squares has finite terms, and is found in a third of the time.
+    if not (math.isfinite(np.vdot(values, values)) or np.isfinite(values).all()):
+        raise InvalidResponseError(f"{row} has a number that is not finite.")
+    return values
+
+
+def _unit(row: NDArray[np.float64]) -> NDArray[np.float64]:
+    norm = math.sqrt(np.vdot(row, row))
+    if 1e-100 < norm < math.inf:
+        return row / norm
+    # The squares of such numbers are too small or too large for a float.
+    largest = np.abs(row).max()
+    return _unit(row / largest) if largest else row
+
+
+OPENAI = Wire(
+    PATH,
+    build_body,
+    parse_answer,
+    "base64",
+    plainer=Wire(PATH, partial(build_body, encoding_format="float"), parse_answer, "float"),
+)

@@ -1,0 +1,155 @@
+"""The parts behind one embedding object, each made as its options say.
+
+This module loads aiohttp and numpy, so it is imported with the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qwen_embed.config.endpoints import is_service
+from qwen_embed.config.sdk_clients import recognise
+from qwen_embed.config.settings import EmbeddingSettings
+from qwen_embed.config.vector_cache import VectorCache
+from qwen_embed.models import find_model
+from qwen_embed.pipeline.dispatcher import Pipeline
+from qwen_embed.pipeline.retry import RetryPolicy
+from qwen_embed.process.fork_safety import no_fork
+from qwen_embed.protocols.base import Wire
+from qwen_embed.protocols.hints import advise
+from qwen_embed.protocols.native import NATIVE
+from qwen_embed.protocols.openai import OPENAI
+from qwen_embed.rate_limit.account import Account, Quota
+from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.runtime import event_loop
+from qwen_embed.telemetry.tracing import Tracing, provider_of
+from qwen_embed.transports.default import AiohttpTransport, Transport
+
+if TYPE_CHECKING:
+    from qwen_embed.caching.collector import Cache
+
+_DIGEST_KEY = secrets.token_bytes(16)
+
+
+def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
+    """Return the parts put together as the settings say."""
+    root, _ = settings.resolved
+    return Pipeline(
+        wire=wire_of(settings),
+        transport=build_transport(settings),
+        limiter=limiter,
+        retry=RetryPolicy(settings.max_retries, random=random.random),
+        sleep=asyncio.sleep,
+        advise=lambda error: advise(
+            error,
+            model=settings.model,
+            root=root,
+            region=settings.region,
+            protocol=settings.protocol or "native",
+        ),
+        batch_size=settings.batch_size or find_model(settings.model).texts_per_request,
+        max_concurrency=settings.max_concurrency,
+        max_request_tokens=settings.max_request_tokens,
+    )
+
+
+def build_tracing(settings: EmbeddingSettings) -> Tracing:
+    """Return what makes spans of calls and requests."""
+    root, wire = settings.resolved[0], wire_of(settings)
+    return Tracing(
+        root + wire.path,
+        provider=provider_of(root, settings.protocol or "native"),
+        encoding_format=wire.encoding_format,
+    )
+
+
+def wire_of(settings: EmbeddingSettings) -> Wire:
+    """Return the protocol that is spoken."""
+    return NATIVE if settings.protocol == "native" else OPENAI
+
+
+def build_transport(settings: EmbeddingSettings) -> Transport:
+    """Return what carries the requests: our own transport, or one over the user's client."""
+    root, api_key = settings.resolved
+    if settings.client is not None:
+        with no_fork():
+            # Loads nothing heavy, but is of use to few.
+            from qwen_embed.transports.sdk import transport_over  # noqa: PLC0415
+
+        return transport_over(
+            recognise(settings.client),
+            timeout=settings.timeout,
+            connections=settings.max_concurrency,
+        )
+    return AiohttpTransport(
+        root,
+        api_key=api_key,
+        workspace=settings.workspace,
+        timeout=settings.timeout,
+        connect_timeout=settings.connect_timeout,
+        gzip=settings.gzip,
+        connections=settings.max_concurrency,
+    )
+
+
+def build_limiter(
+    settings: EmbeddingSettings, on: event_loop.Runtime, admit: Admit | None
+) -> AccountLimiter:
+    """Return the object's place at the gate that all objects of its account and model share."""
+    key = _account_key(settings)
+    if key not in on.shared:
+        on.shared[key] = Gate(
+            Account(_published(settings)), clock=time.monotonic, call_later=on.call_later
+        )
+    return AccountLimiter(
+        on.shared[key], max_concurrency=settings.max_concurrency, told=_told(settings), admit=admit
+    )
+
+
+def open_cache(settings: EmbeddingSettings) -> Cache | None:
+    """Return the cache of vectors, or `None` where there is none."""
+    if not isinstance(settings.cache, VectorCache):
+        return None
+    with no_fork():
+        # Loads SQLite, which nothing else needs.
+        from qwen_embed.caching.collector import Cache  # noqa: PLC0415
+
+    return Cache(settings.cache, settings.vector_options, settings.dimension)
+
+
+def known_limits(settings: EmbeddingSettings) -> Limits:
+    """Return what the account is taken to allow an object that has sent nothing yet."""
+    running = event_loop.started()
+    gate = running.shared.get(_account_key(settings)) if running else None
+    account = gate.account if isinstance(gate, Gate) else None
+    return limits_of(account, settings.max_concurrency, _told(settings))
+
+
+def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
+    # The host alone: whatever protocol is spoken, the quotas are the same.
+    root, api_key = settings.resolved
+    # A digest that means nothing in another process: the key itself is in as few places as can be.
+    digest = blake2b(api_key.get_secret_value().encode(), key=_DIGEST_KEY).digest()
+    return urlsplit(root).netloc, settings.model, digest
+
+
+def _told(settings: EmbeddingSettings) -> dict[Quota, float]:
+    by_minute: dict[Quota, float | None] = {
+        "requests": settings.requests_per_minute,
+        "tokens": settings.tokens_per_minute,
+    }
+    return {quota: told / 60 for quota, told in by_minute.items() if told is not None}
+
+
+def _published(settings: EmbeddingSettings) -> dict[Quota, float] | None:
+    """Return the limits that the service publishes; of another host nothing is known."""
+    limits = find_model(settings.model).rate_limits.get(settings.region or "")
+    if limits is None or not is_service(settings.resolved[0]):
+        return None
+    return {"requests": limits.requests_per_minute / 60, "tokens": limits.tokens_per_minute / 60}

@@ -1,0 +1,453 @@
+"""What exists behind one embedding object while it is open: its calls, and what they used.
+
+This module loads aiohttp and numpy, so it is imported with the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tqdm.auto import tqdm
+
+from qwen_embed.config.settings import EmbeddingSettings
+from qwen_embed.errors import ClosedError, RequestError, RequestTimeoutError, TextFailure
+from qwen_embed.models import find_model
+from qwen_embed.pipeline.collectors import (
+    LISTS,
+    LISTS_AND_SPARSE,
+    RESULTS,
+    SPARSE,
+    SPARSE_OF_NODES,
+    SPARSE_WITH_TOKENS,
+    Form,
+    Rows,
+)
+from qwen_embed.pipeline.dispatcher import Call, Pipeline
+from qwen_embed.pipeline.long_text import Cutter, Parts
+from qwen_embed.pipeline.pairing import NodeText, PairedRequest, PairedVectors
+from qwen_embed.pipeline.plan import Plan, as_list, plan_texts
+from qwen_embed.protocols.base import Parameters
+from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Limits
+from qwen_embed.results import Embedded
+from qwen_embed.runtime import event_loop
+from qwen_embed.runtime.factory import (
+    build_limiter,
+    build_pipeline,
+    build_tracing,
+    known_limits,
+    open_cache,
+)
+from qwen_embed.runtime.stream import BLOCKS_AHEAD, Stream
+from qwen_embed.telemetry.events import CallRecord, Failure, Listen, observe
+from qwen_embed.telemetry.logs import Log
+from qwen_embed.types import Output, TextType
+from qwen_embed.usage import Usage
+
+if TYPE_CHECKING:
+    from qwen_embed.caching.collector import Cache
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+_CLOSE_SECONDS = 5.0
+_CLOSED = "It was closed while this call ran; make a new object."
+
+
+@dataclass(eq=False)
+class _OnLoop:
+    """What a session has on one event loop. A forked child has another loop, and another of these.
+
+    Attributes:
+        runtime: The loop.
+        running: The calls that run.
+        pairing: The vectors that a pair keeps; `None` before they are needed.
+        limiter: The place at the account's limiter, likewise.
+        pipeline: What sends requests, likewise.
+    """
+
+    runtime: event_loop.Runtime
+    running: set[asyncio.Task[Any]] = field(default_factory=set)
+    pairing: PairedVectors | None = None
+    limiter: AccountLimiter | None = None
+    pipeline: Pipeline | None = None
+
+
+class Session:
+    """Embeds for one object, sync and async, into any form, all by one path.
+
+    The forms are at hand as attributes: `session.embed(texts, "document", session.LISTS)`.
+
+    Args:
+        settings: The object's options.
+        admit: Waits until a limiter of the user's own lets a request of so many tokens leave.
+
+    Attributes:
+        usage: What all calls have used so far.
+        paired: Whether a dense and a sparse object keep vectors for each other here.
+    """
+
+    LISTS = LISTS
+    SPARSE = SPARSE
+    SPARSE_OF_NODES = SPARSE_OF_NODES
+    SPARSE_WITH_TOKENS = SPARSE_WITH_TOKENS
+    LISTS_AND_SPARSE = LISTS_AND_SPARSE
+    RESULTS = RESULTS
+    as_list = staticmethod(as_list)
+
+    def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
+        self._settings = settings
+        self._cutter = Cutter.of(settings.long_text, find_model(settings.model).tokens_per_text)
+        self._width = settings.dimension or find_model(settings.model).default_dimension
+        self._admit = admit
+        self._tracing = build_tracing(settings)
+        self._cache = open_cache(settings)
+        self._node_text: NodeText | None = None
+        self._closed = False
+        self._last: _OnLoop | None = None
+        self.usage = Usage()
+        self.paired = False
+
+    def pair_vectors(self, node_text: NodeText | None) -> None:
+        """Let dense and sparse calls keep vectors for each other from now on.
+
+        Args:
+            node_text: See `PairedVectors`.
+        """
+        self._node_text = node_text
+        self.paired = True
+
+    @property
+    def pairing(self) -> PairedVectors | None:
+        """The vectors that are kept, or `None` where there are none."""
+        return None if self._last is None else self._last.pairing
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        show_progress: bool = False,
+    ) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used.
+
+        Args:
+            texts: The texts.
+            text_type: Their role.
+            form: The form of the rows.
+            show_progress: Whether to show a progress bar, also where the option says nothing of it.
+        """
+        running = event_loop.current()  # or nothing is begun
+        return running.run(self._call(texts, text_type, form, show_progress=show_progress))
+
+    async def aembed(
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        show_progress: bool = False,
+    ) -> Embedded[R]:
+        """Return rows in a form, what failed, and what the call used; see `embed`."""
+        running = event_loop.current()
+        return await running.arun(self._call(texts, text_type, form, show_progress=show_progress))
+
+    def _deadline(self) -> float | None:
+        """Return when a call that begins now must be over, in seconds of `time.monotonic`."""
+        seconds = self._settings.total_timeout
+        return None if seconds is None else time.monotonic() + seconds
+
+    def stream(self, form: Form[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
+        """Return a stream of documents that is embedded in blocks.
+
+        Args:
+            form: The form of a block.
+            rows: Returns a block's rows one by one.
+        """
+        settings = self._settings
+        cap = settings.batch_size or find_model(settings.model).texts_per_request
+
+        until = self._deadline()
+
+        def open_bar() -> tqdm[Any]:
+            return tqdm(unit="text", desc=settings.model)
+
+        return Stream(
+            submit=lambda texts, first: event_loop.current().submit(
+                self._call(texts, "document", form, first=first, until=until)
+            ),
+            rows=rows,
+            # All blocks together hold twice the texts that can be in flight.
+            block_size=cap * -(-2 * settings.max_concurrency // BLOCKS_AHEAD),
+            open_bar=open_bar if settings.show_progress_bar else None,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What the account is taken to allow at the moment."""
+        limiter = self._last and self._last.limiter
+        return limiter.limits if limiter else known_limits(self._settings)
+
+    def close(self) -> None:
+        """End running calls, and close the connections and the cache's file.
+
+        Other objects of the same cache open its file again.
+        """
+        self._closed = True
+        running = event_loop.started()
+        # Without a loop (in a forked child, as the interpreter exits) nothing is open. A call that
+        # just begins is either seen by `_close`, or sees that the session is closed.
+        if running is not None:
+            running.run(self._close())
+
+    async def aclose(self) -> None:
+        """End running calls, and close the connections and the cache's file; see `close`."""
+        self._closed = True
+        running = event_loop.started()
+        if running is not None:
+            await running.arun(self._close())
+
+    async def _close(self) -> None:
+        here = self._here()
+        for task in here.running:
+            task.cancel()
+        if here.running:
+            await asyncio.wait(here.running, timeout=_CLOSE_SECONDS)
+        if here.limiter is not None:
+            here.limiter.close()
+        if here.pipeline is not None:
+            await here.pipeline.transport.aclose()
+        if self._cache is not None:
+            await self._cache.file.aclose()
+
+    def _here(self) -> _OnLoop:
+        """Return what the session has on the running loop."""
+        here = self._last
+        if here is None or here.runtime is not event_loop.current():
+            here = self._last = _OnLoop(event_loop.current())
+        return here
+
+    def _pipeline_of(self, here: _OnLoop) -> Pipeline:
+        if here.pipeline is None:
+            here.limiter = build_limiter(self._settings, here.runtime, self._admit)
+            here.pipeline = build_pipeline(self._settings, here.limiter)
+            here.runtime.open.add(here.pipeline.transport)
+        return here.pipeline
+
+    def _call(
+        self,
+        texts: Iterable[str],
+        text_type: TextType,
+        form: Form[R],
+        *,
+        show_progress: bool = False,
+        first: int | None = None,
+        until: float | None = None,
+    ) -> Coroutine[Any, Any, Embedded[R]]:
+        """Check the texts here and now; return what embeds them on the background loop.
+
+        Where they are part of a stream, `first` is the place of the first of them.
+        """
+        plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
+        rows = form.rows(len(plan.unique), self._settings.normalize)
+        paired: PairedRequest | None = None
+        if self.paired and form.kind is not None:
+            paired = PairedRequest.of(
+                form.kind,
+                plan.unique,
+                text_type,
+                of_nodes=form.nodes,
+                node_text=self._node_text,
+            )
+        output = form.output if paired is None else "dense&sparse"
+        call = Call(
+            plan.unique,
+            self._parameters(text_type, output),
+            rows,
+            until=until or self._deadline(),
+        )
+        bar = first is None and (show_progress or self._settings.show_progress_bar)
+        return self._run(plan, call, rows, paired, first=first or 0, show_progress=bar)
+
+    def _parameters(self, text_type: TextType, output: Output) -> Parameters:
+        settings = self._settings
+        return Parameters(
+            settings.model,
+            text_type,
+            settings.dimension,
+            settings.instruct,
+            output,
+            query_frame=settings.query_frame,
+            cut=settings.dimension_by == "client",
+        )
+
+    async def _run(
+        self,
+        plan: Plan,
+        call: Call,
+        rows: Rows[R],
+        paired: PairedRequest | None,
+        *,
+        first: int,
+        show_progress: bool,
+    ) -> Embedded[R]:
+        """Embed the texts of a plan on the background loop: the stages of a call, in their order.
+
+        Each stage sends only what the ones before it left, and on the way back, whatever happened,
+        keeps what has arrived.
+        """
+        if self._closed:
+            raise ClosedError(_CLOSED)
+        here = self._here()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- this is a coroutine
+        here.running.add(task)
+        record = self._record(plan, call)
+        try:
+            with observe(record, self._listeners(), clock=time.perf_counter) as call.observer:
+                stages: list[AbstractAsyncContextManager[None]] = []
+                if paired is not None:
+                    stages.append(self._pairing(here).share(call, paired, plan.counts()))
+                if self._cache is not None:
+                    stages.append(_from_cache(self._cache, plan, call))
+                if self._cutter is not None:
+                    stages.append(_split(self._cutter, call))
+                if show_progress:
+                    stages.append(_progress_bar(self._settings.model, call))
+                try:
+                    async with AsyncExitStack() as entered:
+                        for stage in stages:
+                            await entered.enter_async_context(stage)
+                        await self._dispatch(here, call)
+                except (RequestError, asyncio.CancelledError) as error:
+                    ended = self._ended(error, plan, rows)
+                    if ended is error:
+                        raise
+                    raise ended from None
+                finally:
+                    call.usage.texts = _answered(plan, call)
+                    self.usage.add(call.usage)
+                failures = _failures(plan, call.failures, first) if call.failures else ()
+                embedded = Embedded(
+                    rows.result(plan, self._width), failures, plan.count, call.usage
+                )
+                if embedded.error is not None:
+                    record.failure = Failure.of(embedded.error)
+                return embedded
+        finally:
+            here.running.discard(task)
+
+    def _ended(
+        self, error: RequestError | asyncio.CancelledError, plan: Plan, rows: Rows[Any]
+    ) -> BaseException:
+        """Return the error of a call that ended before its time, with the rows that had arrived."""
+        if isinstance(error, asyncio.CancelledError) and not self._closed:
+            return error
+        ended = ClosedError(_CLOSED) if isinstance(error, asyncio.CancelledError) else error
+        ended.result = rows.result(plan, self._width) if plan.count > 1 else None
+        return ended
+
+    def _pairing(self, here: _OnLoop) -> PairedVectors:
+        here.pairing = here.pairing or PairedVectors(self._node_text)
+        return here.pairing
+
+    def _record(self, plan: Plan, call: Call) -> CallRecord:
+        asked = call.parameters
+        return CallRecord(
+            asked.model,
+            asked.text_type,
+            asked.output,
+            dimension=None if asked.output == "sparse" else self._width,
+            texts=plan.count,
+            usage=call.usage,
+        )
+
+    def _listeners(self) -> list[Listen]:
+        return [self._tracing.listen, Log(lambda: self.limits).listen]
+
+    async def _dispatch(self, here: _OnLoop, call: Call) -> None:
+        """Send what is left of a call, and cut it off when its time is over."""
+        if not call.count:
+            return
+        sending = self._pipeline_of(here).embed(call)
+        if call.until is None:
+            await sending
+            return
+        try:
+            await asyncio.wait_for(sending, max(0.0, call.until - time.monotonic()))
+        except asyncio.TimeoutError as error:
+            if isinstance(error, RequestError):
+                raise
+        else:
+            return
+        raise RequestTimeoutError(
+            f"The call was not done within total_timeout, {self._settings.total_timeout:g} seconds."
+        )
+
+
+@asynccontextmanager
+async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
+    """Take from the cache what it has, and keep what is answered, whatever happens."""
+    event_loop.current().open.add(cache.file)
+    cached = cache.rows_of(call)
+    wanted = range(len(call.texts)) if call.indices is None else call.indices
+    call.indices = await cached.fill(wanted)
+    call.usage.cached = _given(plan, set(wanted).difference(call.indices))
+    call.rows = cached
+    try:
+        yield
+    finally:
+        await cached.save()
+
+
+@asynccontextmanager
+async def _split(cutter: Cutter, call: Call) -> AsyncIterator[None]:
+    """Send parts in place of texts that are too long."""
+    indices = range(len(call.texts)) if call.indices is None else call.indices
+    texts = {index: call.texts[index] for index in indices}
+    if not any(map(cutter.may_cut, texts.values())):
+        yield
+        return
+    # A thread of its own, since megabytes take a while to count.
+    parts = await asyncio.to_thread(Parts, texts, cutter)
+    with parts.sent_for(call):
+        yield
+
+
+@asynccontextmanager
+async def _progress_bar(model: str, call: Call) -> AsyncIterator[None]:
+    """Show how many of the texts to send are done."""
+    if call.count < 2:
+        yield
+        return
+    with tqdm(total=call.count, unit="text", desc=model) as bar:
+        call.progress = bar.update
+        yield
+
+
+def _answered(plan: Plan, call: Call) -> int:
+    """Return how many of the given texts were sent, as many times as they were given, and came."""
+    if plan.sources is None and call.indices is None:
+        return plan.count - len(call.failures)
+    sent = range(len(plan.unique)) if call.indices is None else call.indices
+    return _given(plan, (index for index in sent if index not in call.failures))
+
+
+def _given(plan: Plan, indices: Iterable[int]) -> int:
+    """Return how often the unique texts at `indices` were given."""
+    counts = plan.counts()
+    return sum(counts[index] for index in indices)
+
+
+def _failures(plan: Plan, failures: dict[int, RequestError], first: int) -> list[TextFailure]:
+    sources = range(plan.count) if plan.sources is None else plan.sources
+    return [
+        TextFailure.of(first + index, plan.unique[source], failures[source])
+        for index, source in enumerate(sources)
+        if source in failures
+    ]

@@ -1,0 +1,1 @@
+"""What carries requests: bytes over HTTP, which know nothing of vectors."""

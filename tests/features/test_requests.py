@@ -1,0 +1,277 @@
+"""What leaves for the service, the same through every face of the core."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from qwen_embed import QwenEmbedder
+from qwen_embed.emulator import Emulator
+from qwen_embed.rate_limit.estimator import CAUTION
+from tests.support.faces import API_KEY, one_face_a_package
+from tests.support.held_engine import HeldEngine
+
+PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
+INSTRUCT = "Given a question, retrieve passages that answer it"
+
+
+def body(texts: list[str], **parameters: Any) -> dict[str, Any]:
+    return {"model": "text-embedding-v4", "input": {"texts": texts}, "parameters": parameters}
+
+
+def test_a_list_goes_out_as_documents(face, service):
+    face.documents(face(service), ["风起了。", "The wind rises."])
+
+    [request] = service.requests
+    assert request.path == PATH
+    assert request.body == body(["风起了。", "The wind rises."], text_type="document")
+
+
+def test_a_query_goes_out_as_a_query(face, service):
+    face.query(face(service), "Who stole the tarts?")
+
+    [request] = service.requests
+    assert request.path == PATH
+    assert request.body == body(["Who stole the tarts?"], text_type="query")
+
+
+def test_every_option_that_the_service_knows_is_sent(face, service):
+    face.query(face(service, dimension=256, instruct=INSTRUCT), "Who?")
+
+    [request] = service.requests
+    assert request.body == body(["Who?"], text_type="query", dimension=256, instruct=INSTRUCT)
+
+
+def test_documents_go_out_without_the_instruction(face, service):
+    face.documents(face(service, dimension=256, instruct=INSTRUCT), ["The wind rises."])
+
+    [request] = service.requests
+    assert request.body == body(["The wind rises."], text_type="document", dimension=256)
+
+
+def test_the_key_and_the_workspace_go_out_as_headers(face, service):
+    face.query(face(service, workspace="ws-1"), "Who?")
+
+    [request] = service.requests
+    assert request.api_key == face(service).api_key.get_secret_value()
+    assert {name.lower(): value for name, value in request.headers.items()}[
+        "x-dashscope-workspace"
+    ] == "ws-1"
+
+
+def test_the_text_is_sent_to_the_letter(face, service):
+    text = "  line one\nline two\t«»\u0000 🎐  "
+
+    face.documents(face(service), [text])
+
+    assert service.requests[0].body["input"]["texts"] == [text]
+
+
+@pytest.mark.parametrize(
+    ("model", "requests"), [("text-embedding-v4", 10), ("text-embedding-v2", 4)]
+)
+def test_requests_are_as_large_as_the_model_allows(face, service, model, requests):
+    face.documents(face(service, model=model), [f"text {n}" for n in range(95)])
+
+    assert len(service.requests) == requests
+
+
+def test_batch_size_is_honoured(face, service):
+    face.documents(face(service, batch_size=4), [f"text {n}" for n in range(8)])
+
+    assert [len(request.body["input"]["texts"]) for request in service.requests] == [4, 4]
+
+
+def test_a_request_keeps_to_the_token_budget(face, service):
+    texts = [letter * 30 for letter in "abcdef"]  # estimated at 10 tokens each
+
+    face.documents(face(service, max_request_tokens=25), texts)
+
+    assert [len(request.body["input"]["texts"]) for request in service.requests] == [2, 2, 2]
+
+
+def test_duplicates_are_sent_once_and_have_rows_of_their_own(face, service):
+    rows = face.documents(face(service), ["a", "b", "a", "a"])
+
+    assert service.requests[0].body["input"]["texts"] == ["a", "b"]
+    assert rows[0] == rows[2] == rows[3] != rows[1]
+    rows[0][0] = 7.0
+    assert rows[2][0] != 7.0
+
+
+def test_an_empty_list_sends_nothing(face, service):
+    assert face.documents(face(service), []) == []
+    assert service.requests == []
+
+
+def test_rows_are_in_the_order_of_the_texts_when_the_service_shuffles(face, service):
+    texts = [f"text number {n}" for n in range(37)]
+    expected = face.documents(face(service), texts)
+    service.shuffle = True
+
+    assert face.documents(face(service), texts) == expected
+
+
+@one_face_a_package
+def test_a_smaller_cap_is_learnt_from_the_refusal(face, service):
+    service.set_model("text-embedding-v4", texts_per_request=6)
+    texts = [f"text {n}" for n in range(300)]
+    embeddings = face(service)
+
+    rows = face.documents(embeddings, texts)
+
+    statuses = Counter(request.status for request in service.requests)
+    assert len(rows) == 300
+    assert statuses[200] == 50
+    assert statuses[400] <= 4
+    service.clear()
+    face.documents(embeddings, texts)
+    assert Counter(request.status for request in service.requests) == {200: 50}
+
+
+@one_face_a_package
+def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
+    service.set_model("text-embedding-v4", texts_per_request=3)
+
+    face.documents(face(service), [f"text {n}" for n in range(40)])
+
+    answered = Counter(
+        text
+        for request in service.requests
+        if request.status == 200
+        for text in request.body["input"]["texts"]
+    )
+    assert set(answered.values()) == {1}
+    assert len(answered) == 40
+
+
+def test_requests_run_side_by_side_up_to_the_bound(face):
+    engine = HeldEngine()
+    engine.let_go()
+    with Emulator(api_key=API_KEY, engine=engine) as service, ThreadPoolExecutor(1) as thread:
+        embeddings = face(service, max_concurrency=8, requests_per_minute=600_000)
+        face.query(embeddings, "so that the latency is known, and no slow start any more")
+        engine.hold()
+
+        call = thread.submit(face.documents, embeddings, [f"text {n}" for n in range(160)])
+        engine.let_go_when_in_flight(service, 8)
+
+        assert len(call.result()) == 160
+        assert service.peak_in_flight == 8
+
+
+def test_an_unknown_model_gets_permissive_defaults_and_works(face, service):
+    service.set_model("text-embedding-v9", dimensions=(96,), default_dimension=96)
+
+    rows = face.documents(face(service, model="text-embedding-v9", dimension=96), ["a", "b"])
+
+    assert [len(row) for row in rows] == [96, 96]
+
+
+def test_two_objects_with_two_keys_and_hosts_work_side_by_side(face, service):
+    with Emulator(api_key="sk-other") as other:
+        here = face(service, dimension=64)
+        there = face(other, api_key="sk-other", model="text-embedding-v3", dimension=128)
+
+        rows = [face.query(here, "a"), face.query(there, "a"), face.query(here, "b")]
+
+        assert [len(row) for row in rows] == [64, 128, 64]
+        assert len(service.requests) == 2
+        assert [request.api_key for request in other.requests] == ["sk-other"]
+
+
+def test_a_progress_bar_counts_texts(face, service, capsys):
+    face.documents(face(service, show_progress_bar=True), [f"text {n}" for n in range(25)])
+
+    shown = capsys.readouterr().err
+    assert "text-embedding-v4: 100%" in shown
+    assert "25/25" in shown
+
+
+def test_usage_adds_up_over_calls(face, service):
+    embeddings = face(service, region="cn-beijing")
+    face.documents(embeddings, ["a", "b", "a"])
+    face.query(embeddings, "c")
+
+    usage = embeddings.usage
+    assert (usage.texts, usage.requests, usage.retries) == (4, 2, 0)
+    assert usage.tokens == 3
+    assert usage.cost == pytest.approx(3 * 0.5 / 1_000_000)
+    assert usage.price.currency == "CNY"
+
+
+@pytest.mark.parametrize(
+    ("told", "texts"),
+    [
+        ({"requests_per_minute": 1800}, [f"text {n}" for n in range(360)]),
+        ({"tokens_per_minute": 60 * 20_000}, [f"{n} " + "word " * 200 for n in range(130)]),
+    ],
+    ids=["requests", "tokens"],
+)
+def test_a_told_quota_is_kept_without_a_refusal(service, told, texts):
+    """Through the core alone: it takes a second, more than which a quota lets through at once."""
+    service.set_quota(**told)
+    with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, **told) as embedder:
+        embedder.embed_documents(texts)
+
+    assert Counter(request.status for request in service.requests) == {200: len(texts) / 10}
+
+
+@pytest.mark.parametrize("option", ["requests_per_minute", "tokens_per_minute"])
+def test_a_quota_that_was_told_is_the_limit(face, service, option):
+    embeddings = face(service, **{option: 6000})
+    before = embeddings.limits
+
+    face.query(embeddings, "a")
+
+    assert getattr(before, option) == pytest.approx(6000 * CAUTION)
+    assert embeddings.limits.requests_per_minute == before.requests_per_minute
+    assert embeddings.limits.tokens_per_minute == before.tokens_per_minute
+
+
+@one_face_a_package
+def test_an_unknown_quota_loses_nothing_and_refuses_little(face, service):
+    service.set_quota(requests_per_minute=1200)
+
+    rows = face.documents(face(service), [f"text {n}" for n in range(300)])
+
+    assert len(rows) == 300
+    statuses = Counter(request.status for request in service.requests)
+    assert statuses[200] == 30
+    assert statuses[429] <= 20
+
+
+@pytest.mark.parametrize(
+    ("code", "refused", "other"),
+    [
+        ("Throttling.RateQuota", "requests_per_minute", "tokens_per_minute"),
+        ("Throttling.AllocationQuota", "tokens_per_minute", "requests_per_minute"),
+    ],
+)
+@one_face_a_package
+def test_a_refusal_shows_in_the_limits_of_every_object_of_the_account(
+    face, service, code, refused, other
+):
+    """What pace is found is tested in simulated time: here it depends on the machine."""
+    embeddings = face(service)
+    face.documents(embeddings, [f"warm {n}" for n in range(100)])
+    unknown = embeddings.limits
+    service.fail_next(status=429, code=code, message="slower")
+
+    face.documents(embeddings, [f"text {n}" for n in range(20)])
+
+    assert getattr(unknown, refused) is getattr(unknown, other) is None
+    assert Counter(request.status for request in service.requests) == {200: 12, 429: 1}
+    assert getattr(embeddings.limits, refused) > 0
+    assert getattr(embeddings.limits, other) is None
+    assert face(service).limits == embeddings.limits
+
+
+@pytest.mark.parametrize(("gzip", "asked"), [(False, "identity"), (True, "gzip")])
+def test_compressed_answers_are_asked_for_only_when_told(face, service, gzip, asked):
+    face.query(face(service, gzip=gzip), "a")
+
+    assert service.requests[0].headers["Accept-Encoding"] == asked

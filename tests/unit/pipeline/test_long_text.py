@@ -1,0 +1,173 @@
+"""What is sent in place of a long text, and one row from the rows of its parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qwen_embed.errors import TextRefusedError
+from qwen_embed.pipeline.collectors import ArrayRows, ListRows
+from qwen_embed.pipeline.long_text import Cutter, Parts, RowsOfParts, average
+from qwen_embed.pipeline.plan import plan_texts
+from qwen_embed.protocols.base import Answer
+from qwen_embed.sparse import SparseRow
+from qwen_embed.tokenizer import load_tokenizer
+
+LIMIT = 20
+LONG = "the wind will rise over cold hills " * 5  # 35 words, and a blank at the end
+
+
+def dense(*rows):
+    return Answer(dense=[list(row) for row in rows], tokens=0, request_id=None)
+
+
+def parts_of(*texts, whole=True, limit=LIMIT):
+    return Parts(dict(enumerate(texts)), Cutter(limit, whole))
+
+
+@pytest.mark.parametrize(
+    ("long_text", "limit", "cutter"),
+    [
+        ("error", 8192, None),
+        ("truncate", None, None),
+        ("average", None, None),
+        ("truncate", 8192, Cutter(8192, whole=False)),
+        ("average", 8192, Cutter(8192, whole=True)),
+    ],
+)
+def test_texts_are_cut_as_the_option_says_where_a_limit_is_known(long_text, limit, cutter):
+    assert Cutter.of(long_text, limit) == cutter
+
+
+def test_texts_that_fit_are_sent_as_they_are():
+    assert parts_of("a", "b").sent == ["a", "b"]
+
+
+def test_only_the_beginning_of_a_long_text_is_sent():
+    parts = parts_of("a", LONG, whole=False)
+
+    [first, _] = load_tokenizer().split(LONG, LIMIT)
+    assert parts.sent == ["a", first[0]]
+
+
+def test_every_part_of_a_long_text_is_sent():
+    parts = parts_of("a", LONG)
+
+    assert "".join(parts.sent[1:]) == LONG
+    assert [parts.places_of(text) for text in (0, 1)] == [[0], [1, 2]]
+    assert parts.tokens_at(1) == LIMIT
+
+
+def test_equal_parts_are_sent_once_and_have_their_weight_wherever_the_text_stands():
+    same = "12345678901234567890"
+
+    parts = parts_of(same, same * 2, same * 4)
+
+    assert parts.sent == [same]
+    assert [parts.places_of(text) for text in range(3)] == [[0], [0, 0], [0] * 4]
+    assert parts.tokens_at(0) == LIMIT
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_blank_parts_are_not_sent(whole):
+    parts = parts_of("\n " * 200 + "wind", whole=whole)
+
+    assert [part.strip() for part in parts.sent] == ["wind"]
+
+
+def test_a_beginning_that_is_refused_gets_shorter_by_tenths_down_to_half_the_limit():
+    text = "the wind will rise over cold hills " * 50
+    parts = parts_of(text, whole=False, limit=200)
+    tokens = []
+    place = 0
+
+    while place is not None:
+        tokens.append(parts.tokens_at(place))
+        place = next(iter(parts.instead(place)), None)
+
+    assert tokens == [200, 180, 162, 145, 130, 117, 105, 94]
+    assert all(text.startswith(sent) for sent in parts.sent)
+    assert parts.places_of(0) == [7]
+
+
+def test_a_part_that_is_refused_is_halved_once_for_all_texts():
+    parts = parts_of(LONG, LONG + "again")
+    assert parts.places_of(0)[0] == parts.places_of(1)[0] == 0
+
+    halves = parts.instead(0)
+
+    assert [parts.tokens_at(place) for place in halves] == [10, 10]
+    assert "".join(parts.sent[place] for place in parts.places_of(0)) == LONG
+    assert parts.places_of(1)[:2] == halves
+    assert parts.instead(halves[0]) == []
+
+
+def test_a_short_text_that_is_refused_is_not_cut():
+    assert parts_of("a", LONG).instead(0) == []
+
+
+def test_a_text_fails_with_the_error_of_its_first_part_that_did():
+    parts = parts_of("a", LONG, "b")
+    first, second = TextRefusedError("first"), TextRefusedError("second")
+
+    assert parts.failures({2: second, 1: first}) == {1: first}
+    assert parts.failures({}) == {}
+
+
+def test_a_mean_is_weighted_and_has_unit_length():
+    row = average([dense([1.0, 0.0]), dense([0.0, 1.0])], [3, 4]).dense[0]
+
+    assert row == pytest.approx([0.6, 0.8])
+    assert isinstance(row, list)
+
+
+def test_a_mean_of_opposites_is_zero_rather_than_nan():
+    assert average([dense([1.0, 0.0]), dense([-1.0, 0.0])], [1, 1]).dense == [[0.0, 0.0]]
+
+
+def test_the_row_of_a_single_part_is_not_scaled():
+    assert average([dense([3.0, 4.0])], [0]).dense == [[3.0, 4.0]]
+
+
+def test_a_sparse_row_has_the_largest_value_of_each_index():
+    rows = [SparseRow((2, 7), (1.0, 0.5), ("the", "wind")), SparseRow((7, 9), (0.75, 0.25))]
+
+    answer = average([Answer([], 0, None, sparse=[row]) for row in rows], [1, 100])
+
+    assert answer.sparse == [SparseRow((2, 7, 9), (1.0, 0.75, 0.25), ("the", "", ""))]
+    assert answer.dense == []
+
+
+def test_rows_of_parts_may_come_in_any_order():
+    parts = parts_of("a", LONG, "b")
+    lists = ListRows(3, False)
+    rows = RowsOfParts(lists, parts)
+
+    rows.put([3, 2], dense([5.0, 5.0], [0.0, 1.0]))
+    rows.put([1, 0], dense([1.0, 0.0], [7.0, 7.0]))
+
+    [a, long, b] = rows.result(plan_texts(["a", LONG, "b"]), 2)
+    weights = np.array([parts.tokens_at(1), parts.tokens_at(2)])
+    assert (a, b) == ([7.0, 7.0], [5.0, 5.0])
+    assert long == pytest.approx((weights / np.linalg.norm(weights)).tolist())
+
+
+def test_a_text_of_which_a_part_never_came_has_no_row():
+    lists, array = ListRows(2, False), ArrayRows(2, False)
+    plan = plan_texts(["a", LONG])
+    for rows in (lists, array):
+        RowsOfParts(rows, parts_of("a", LONG)).put([0, 1], dense([1.0], [2.0]))
+
+    assert lists.result(plan, 1) == [[1.0], None]
+    assert np.isnan(array.result(plan, 1)[:, 0]).tolist() == [False, True]
+
+
+def test_texts_that_begin_alike_have_rows_of_their_own():
+    texts = [LONG, LONG + "again"]
+    rows = RowsOfParts(ListRows(2, False), parts_of(*texts, whole=False))
+
+    rows.put([0], dense([1.0]))
+
+    [one, other] = rows.result(plan_texts(texts), 1)
+    assert one == other
+    assert one is not other

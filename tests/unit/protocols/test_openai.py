@@ -1,0 +1,212 @@
+"""Bodies and answers of the OpenAI-compatible protocol, compared whole."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qwen_embed.errors import (
+    AuthenticationError,
+    InvalidResponseError,
+    MalformedResponseError,
+    TextRefusedError,
+)
+from qwen_embed.protocols.base import MAX_BODY_BYTES, Answer, Parameters
+from qwen_embed.protocols.openai import OPENAI, build_body, parse_answer
+
+ASKED = {"output": "dense", "dimension": None, "arrays": False, "cut": False}
+
+
+def packed(*values):
+    return base64.b64encode(np.array(values, dtype="<f4").tobytes()).decode()
+
+
+def answer(*rows, **more):
+    data = [{"index": at, "embedding": row, "object": "embedding"} for at, row in rows]
+    return json.dumps({"data": data, "model": "m", "object": "list", **more}).encode()
+
+
+def plain(read):
+    rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
+    return replace(read, dense=rows)
+
+
+def test_documents_go_out_as_they_are():
+    parameters = Parameters("m", "document", query_frame=("Query:", ""))
+
+    assert json.loads(build_body(["风", "a"], parameters)) == {
+        "model": "m",
+        "input": ["风", "a"],
+        "encoding_format": "base64",
+    }
+
+
+def test_queries_go_out_in_their_frame_to_the_letter():
+    parameters = Parameters("m", "query", 64, query_frame=("Instruct: Find\nQuery:", ""))
+
+    assert json.loads(build_body(["{query} {task}\n"], parameters)) == {
+        "model": "m",
+        "input": ["Instruct: Find\nQuery:{query} {task}\n"],
+        "encoding_format": "base64",
+        "dimensions": 64,
+    }
+
+
+def test_a_dimension_that_is_cut_here_is_not_sent():
+    body = build_body(["a"], Parameters("m", "document", 64, cut=True))
+
+    assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "base64"}
+
+
+def test_the_plainer_form_asks_for_printed_numbers():
+    body = OPENAI.plainer.build_body(["a"], Parameters("m", "document"))
+
+    assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "float"}
+
+
+def test_a_body_larger_than_the_service_takes_is_not_sent():
+    with pytest.raises(TextRefusedError):
+        build_body(["a" * MAX_BODY_BYTES], Parameters("m", "document"))
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize("encode", [packed, lambda *values: list(values)])
+def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
+    body = answer(
+        (1, encode(3.0, 4.0)), (0, encode(1.0, 0.5)), usage={"total_tokens": 27}, id="e-1"
+    )
+
+    read = parse_answer(body, count=2, **{**ASKED, "arrays": arrays})
+
+    assert plain(read) == Answer(dense=[[1.0, 0.5], [3.0, 4.0]], tokens=27, request_id="e-1")
+    assert arrays or all(type(row) is list for row in read.dense)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 3, "total_tokens": 4}, 4),
+        ({"prompt_tokens": 3}, 3),
+        ({"prompt_tokens": 3, "total_tokens": None}, 3),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_a_server_need_not_count_tokens(usage, tokens):
+    assert parse_answer(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
+
+
+def test_packed_numbers_become_arrays_without_a_float_for_each():
+    read = parse_answer(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
+
+    assert read.dense[0].dtype == np.float32
+
+
+def test_longer_rows_are_cut_and_scaled_where_that_was_asked_for():
+    asked = {**ASKED, "dimension": 2, "cut": True}
+
+    read = parse_answer(answer((0, packed(3.0, 4.0, 5.0))), count=1, **asked)
+
+    assert read.dense[0] == pytest.approx([0.6, 0.8])
+
+
+def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
+    with pytest.raises(InvalidResponseError, match=r"3 numbers where 2 are due.*dimension_by"):
+        parse_answer(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([(0, packed(1.0))], "1 rows for 2 texts"),
+        ([(0, packed(1.0)), (0, packed(2.0))], "no row for index 1"),
+        ([(0, packed(1.0)), (2, packed(2.0))], "no row for index 1"),
+        ([(0, packed(1.0)), (1, packed(1.0, 2.0))], "2 numbers where 1 are due"),
+        ([(0, ""), (1, "")], "0 numbers where 0 are due"),
+        ([(0, []), (1, [])], "0 numbers where 0 are due"),
+        ([(0, packed(1.0)), (1, packed(float("nan")))], "not finite"),
+        ([(0, packed(1.0)), (1, packed(float("inf")))], "not finite"),
+        ([(0, packed(1.0)), (1, packed(float("inf"), float("-inf")))], "not finite"),
+        ([(0, packed(1.0)), (1, "!!!!")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "AAA=")], "2 bytes"),
+        ([(0, packed(1.0)), (1, "AAAAAA")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "AAAA AA==")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "_-__AA==")], "not of the promised form"),
+        ([(0, packed(1e38, 1e38)), (1, packed(1e38, float("nan")))], "not finite"),
+        ([(0, packed(1.0)), (1, None)], "not of the promised form"),
+        ([(0, packed(1.0)), (1, ["1.0"])], "not of the promised form"),
+        ([(0, packed(1.0)), (1, [None])], "not of the promised form"),
+        ([(0, packed(1.0)), ("1", packed(1.0))], "not of the promised form"),
+    ],
+)
+@pytest.mark.parametrize("arrays", [False, True])
+def test_an_answer_that_lies_is_never_believed(rows, message, arrays):
+    with pytest.raises(InvalidResponseError, match=message):
+        parse_answer(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("[" * 1100 + "]" * 1100, InvalidResponseError),
+        ("1e999", InvalidResponseError),
+        ('"\xff"', MalformedResponseError),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, kind, arrays):
+    body = answer((0, packed(1.0)), x=0).replace(b'"x": 0', b'"x": ' + written.encode("latin-1"))
+
+    with pytest.raises(InvalidResponseError) as caught:
+        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize(
+    "row",
+    [packed(3e38, -3e38), [3e307, -3e307], packed(1e-44, -1e-44), [5e-324, -5e-324]],
+    ids=["large, packed", "large, printed", "small, packed", "small, printed"],
+)
+@pytest.mark.filterwarnings("error")
+def test_rows_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
+    asked = {**ASKED, "dimension": 2, "cut": True, "arrays": arrays}
+
+    read = parse_answer(answer((0, row)), count=1, **asked)
+
+    assert read.dense[0] == pytest.approx([0.5**0.5, -(0.5**0.5)])
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", 2**64])
+def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, arrays):
+    body = answer((0, packed(1.0)), usage={"total_tokens": 3, "prompt_tokens": tokens})
+
+    with pytest.raises(InvalidResponseError):
+        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
+
+
+def test_a_row_shorter_than_what_it_is_cut_to_is_refused():
+    with pytest.raises(InvalidResponseError, match="smaller dimension"):
+        parse_answer(answer((0, packed(1, 2))), count=1, **{**ASKED, "dimension": 4, "cut": True})
+
+
+def test_an_answer_cut_short_is_malformed():
+    with pytest.raises(MalformedResponseError):
+        parse_answer(answer((0, packed(1.0)))[:-9], count=1, **ASKED)
+
+
+def test_an_answer_without_rows_is_refused():
+    with pytest.raises(InvalidResponseError, match="no embeddings"):
+        parse_answer(b'{"object": "list"}', count=1, **ASKED)
+
+
+def test_a_refusal_sent_with_200_is_a_refusal():
+    body = b'{"error": {"message": "no", "code": "invalid_api_key"}, "request_id": "r"}'
+
+    with pytest.raises(AuthenticationError):
+        parse_answer(body, count=1, **ASKED)

@@ -1,0 +1,176 @@
+"""Tokens of the Qwen vocabulary, counted and cut."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import unicodedata
+from importlib.util import find_spec
+
+import pytest
+from dashscope import get_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qwen_embed import tokenizer
+from qwen_embed.tokenizer import can_count, load_tokenizer, surely_fits
+
+CHARACTERS = st.one_of(
+    st.characters(exclude_categories=["Cs"]),
+    st.sampled_from(
+        "\0\n\r\t '’.eéاक्षि각ᄀ ᅡᆨ风急天高👩‍👩‍👧🇨🇳𠮷\u0301\u0327\u0344\u0958\U0001d160\u200d\ufeff"
+    ),
+)
+TEXTS = st.one_of(
+    st.text(CHARACTERS),
+    st.builds(
+        lambda text, times: text * times, st.text(CHARACTERS, max_size=8), st.integers(2, 99)
+    ),
+)
+WINDOW = 50_000
+HALF_A_MEGABYTE = 512 * 1024
+
+
+@pytest.fixture
+def characters_encoded(monkeypatch):
+    """The lengths of all that is encoded."""
+    lengths = []
+    encode = tokenizer.Tokenizer.encode
+
+    def counting(self, text):
+        lengths.append(len(text))
+        return encode(self, text)
+
+    monkeypatch.setattr(tokenizer.Tokenizer, "encode", counting)
+    return lengths
+
+
+@pytest.fixture(scope="module")
+def of_the_sdk():
+    return get_tokenizer("qwen-turbo")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("The wind rises.", 4), ("风起了。", 3), ("2026", 4), ("<|endoftext|>", 7)],
+)
+def test_tokens_are_counted(text, count):
+    assert load_tokenizer().count(text) == count
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_ids_are_those_of_the_sdk(of_the_sdk, text):
+    assert load_tokenizer().encode(text) == of_the_sdk.encode(text)
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_a_text_that_surely_fits_does(text):
+    assert surely_fits(text, max(load_tokenizer().count(text), 4 * len(text) * 3))
+    assert not text or not surely_fits(text, load_tokenizer().count(text) - 1)
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS, st.integers(12, 60))
+def test_parts_are_within_the_limit_and_joined_they_are_the_text(text, limit):
+    parts = list(load_tokenizer().split(text, limit))
+
+    assert "".join(part for part, _ in parts) == text
+    for part, count in parts:
+        assert 0 < count <= limit
+        assert count == load_tokenizer().count(part)
+
+
+def test_parts_are_as_long_as_can_be():
+    text = "the wind will rise over cold hills " * 100
+
+    counts = [count for _, count in load_tokenizer().split(text, 64)]
+
+    assert set(counts[:-1]) == {64}
+
+
+def test_a_character_of_several_tokens_is_not_cut():
+    text = "𓀀" * 100
+    assert load_tokenizer().count("𓀀") > 1
+
+    parts = [part for part, _ in load_tokenizer().split(text, 13)]
+
+    assert "".join(parts) == text
+    assert all(set(part) == {"𓀀"} for part in parts)
+
+
+def test_a_decomposed_text_is_cut_where_its_composed_form_is():
+    composed = "Gió nổi lên rồi, phải cố mà sống. " * 40
+    decomposed = unicodedata.normalize("NFD", composed)
+
+    parts = [part for part, _ in load_tokenizer().split(decomposed, 50)]
+
+    assert "".join(parts) == decomposed
+    assert [unicodedata.normalize("NFC", part) for part in parts] == [
+        part for part, _ in load_tokenizer().split(composed, 50)
+    ]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "\n",
+        "\0",
+        "the wind ",
+        "0",
+        "=",
+        "风",
+        "风起了。",
+        "👩‍👩‍👧",
+        "e\u0301",
+        "\u0301",
+        "\u0344",
+    ],
+    ids=ascii,
+)
+def test_a_part_costs_as_much_wherever_in_a_text_it_is(unit, characters_encoded):
+    """So the work grows as the text does, and not as its square."""
+    text = unit * (HALF_A_MEGABYTE // len(unit.encode()))
+
+    parts = list(load_tokenizer().split(text, 8_192))
+
+    assert "".join(part for part, _ in parts) == text
+    assert max(count for _, count in parts) <= 8_192
+    assert min((count for _, count in parts[:-1]), default=8_192) > 8_000
+    assert sum(characters_encoded) <= 3 * len(text) + len(parts) * WINDOW
+    assert max(characters_encoded) <= WINDOW
+
+
+def test_a_piece_on_which_tiktokens_stack_overflows_is_cut():
+    text = " " * 1_000_000
+
+    parts = list(load_tokenizer().split(text, 8_192))
+
+    assert "".join(part for part, _ in parts) == text
+    assert max(count for _, count in parts) <= 8_192
+
+
+def test_counting_does_not_import_the_sdk():
+    program = (
+        "import sys\n"
+        "from qwen_embed.tokenizer import load_tokenizer\n"
+        "assert load_tokenizer().count('The wind rises.') == 4\n"
+        "assert 'dashscope' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", ["dashscope", "tiktoken"])
+def test_what_is_not_installed_is_noticed_before_it_is_loaded(monkeypatch, missing):
+    assert can_count()
+
+    monkeypatch.setattr(
+        tokenizer, "find_spec", lambda name: None if name == missing else find_spec(name)
+    )
+
+    assert not can_count()
