@@ -53,7 +53,7 @@ $(STORES:%=test-%): test-%: .venv-%/test
 test-mteb: .venv-mteb/test
 	.venv-mteb/bin/python -m pytest tests/examples/test_evaluate_mteb.py
 
-# What other packages do, as the examples and the README say: whether they still do.
+# What other packages do, as the examples and the documentation say: whether they still do.
 test-upstream: .venv/test
 	$(BIN)/python -m pytest -m upstream
 
