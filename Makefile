@@ -19,7 +19,7 @@ WORKERS ?= 3
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
 
-# The pictures of the README, which are the stand-in's whether there is a key or not.
+# The pictures of docs/examples.md, which the emulator makes whether there is a key or not.
 PICTURED := semantic_search clustering zero_shot_classification anomaly_detection \
     choose_dimension query_or_document dense_sparse_hybrid
 
