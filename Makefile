@@ -19,7 +19,7 @@ WORKERS ?= 3
 demo: .venv/demo
 	$(BIN)/python examples/quickstart.py
 
-# The pictures of the README, which are the stand-in's whether there is a key or not.
+# The pictures of docs/examples.md, which the emulator makes whether there is a key or not.
 PICTURED := semantic_search clustering zero_shot_classification anomaly_detection \
     choose_dimension query_or_document dense_sparse_hybrid
 
@@ -53,7 +53,7 @@ $(STORES:%=test-%): test-%: .venv-%/test
 test-mteb: .venv-mteb/test
 	.venv-mteb/bin/python -m pytest tests/examples/test_evaluate_mteb.py
 
-# What other packages do, as the examples and the README say: whether they still do.
+# What other packages do, as the examples and the documentation say: whether they still do.
 test-upstream: .venv/test
 	$(BIN)/python -m pytest -m upstream
 

@@ -112,7 +112,9 @@ def written_into(page: str, found: str) -> str:
 def main() -> None:
     """Print the table, and with `--write` put it into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, help="the page to put it into, such as README.md")
+    parser.add_argument(
+        "--write", type=Path, help="the page to put it into, such as docs/comparison.md"
+    )
     parser.add_argument("--ours", action="store_true", help="run this package's ways only")
     arguments = parser.parse_args()
     page = arguments.write

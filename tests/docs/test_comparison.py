@@ -1,4 +1,4 @@
-"""The README's table of the ways to call these models says what each of them does."""
+"""The table of docs/comparison.md, of the ways to call these models says what each of them does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from benchmarks.ways import PEERS
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-[MARKED] = re.findall("<!-- comparison: begin -->(.*?)<!-- comparison: end -->", README, re.DOTALL)
+PAGE = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+[MARKED] = re.findall("<!-- comparison: begin -->(.*?)<!-- comparison: end -->", PAGE, re.DOTALL)
 RELEASES = dict(re.findall(r"([a-z][a-z-]+) (\d[\d.]*\d)", MARKED))
 THEIR_MODULES = [
     "dashscope",
@@ -43,12 +43,12 @@ def found_by(*options):
     return columns(printed.stdout)
 
 
-def test_we_do_what_the_readme_says():
+def test_we_do_what_the_comparison_says():
     assert found_by("--ours") == {name: STATED[name] for name in OURS}
 
 
 @pytest.mark.upstream
-def test_the_others_do_what_the_readme_says_of_these_releases():
+def test_the_others_do_what_the_comparison_says_of_these_releases():
     for module in THEIR_MODULES:
         pytest.importorskip(module)
     found = found_by()

@@ -1,9 +1,7 @@
-"""The programs of MIGRATING.md, each run with the class that it has and with ours in its place."""
+"""The programs of docs/migrating.md, each run with the class that it has and with ours."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import re
 import warnings
@@ -16,11 +14,11 @@ from qwen_embed.emulator import Emulator
 from qwen_embed.errors import RolesLostWarning
 from tests.support.faces import API_KEY
 
-PAGE = (Path(__file__).parents[2] / "MIGRATING.md").read_text(encoding="utf-8")
-_CODE = r"```python\n((?:(?!```).)*)```\n\n"
-PROGRAMS = re.findall(_CODE + r"```diff\n-(.*?)\n\+(.*?)\n```", PAGE, re.DOTALL)
+PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(
+    r"```python\n((?:(?!```).)*)```\n\n```diff\n-(.*?)\n\+(.*?)\n```", PAGE, re.DOTALL
+)
 ORIGINS = ["dashscope", "llamaindex-dashscope", "openai", "self-hosted", "llamaindex-openai-like"]
-[COMPARISON] = re.findall(_CODE + r"```text\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def run(service, own_server, monkeypatch):
         names = {"API_KEY": API_KEY}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RolesLostWarning)
-            exec(compile(program, "MIGRATING.md", "exec"), names)  # noqa: S102 -- our own page
+            exec(compile(program, "docs/migrating.md", "exec"), names)  # noqa: S102 -- our own page
         return np.array(names["documents"]), np.array(names["query"])
 
     return run
@@ -158,16 +156,3 @@ def test_openais_class_sends_more_texts_than_the_service_takes_unless_told(run):
     with pytest.raises(Exception, match="should not be larger than 10"):
         run(longer(before))
     assert run(longer(after))[0].shape == (30, 512)
-
-
-def test_the_comparison_of_protocols_prints_what_it_says(service, monkeypatch):
-    program, output = COMPARISON
-    monkeypatch.setenv("DASHSCOPE_API_KEY", API_KEY)
-    names = {"NATIVE_URL": service.native_url, "COMPATIBLE_URL": service.openai_url}
-    printed = io.StringIO()
-
-    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
-        warnings.simplefilter("ignore", RolesLostWarning)
-        exec(compile(program, "MIGRATING.md", "exec"), names)  # noqa: S102 -- our own page
-
-    assert printed.getvalue() == output
