@@ -19,7 +19,7 @@ from support.watchdog import watched
 from qwen_embed import InputError, PartialFailureError, QwenEmbedder, QwenEmbedError, RequestError
 from qwen_embed.sparse import SparseRow
 
-few_examples = settings(max_examples=settings.default.max_examples // 8)
+few_examples = settings(max_examples=settings.default.max_examples // 6)
 
 REJECTED = ("rejected", "rejected too")
 INVALID = ("", None)
