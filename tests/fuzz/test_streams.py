@@ -19,7 +19,7 @@ from tests.support.embedding_calls import CALLS, Made, agree
 from tests.support.fingerprint_service import FingerprintService
 from tests.support.watchdog import watched
 
-few_examples = settings(max_examples=settings.default.max_examples // 8)
+few_examples = settings(max_examples=settings.default.max_examples // 6)
 
 REJECTED = ("rejected", "rejected too")
 INVALID = ("", None)
