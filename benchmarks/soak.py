@@ -58,7 +58,7 @@ def row_of(text: str) -> int:
 def serve() -> None:
     """Run the emulator until standard input ends, as it does when the parent is gone."""
     with Emulator(api_key=API_KEY, engine=Hashed()) as service:
-        service.storm(FAULTS)
+        service.inject_faults(FAULTS)
         print(service.native_url, flush=True)
         while sys.stdin.readline():
             service.clear()  # what it recorded

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from llamaindex_qwen_embed.events import tell_usage
 from qwen_embed.base import BaseEmbedder
-from qwen_embed.results import Embedded
+from qwen_embed.results import CallResult
 
 R = TypeVar("R")
 
@@ -64,7 +64,7 @@ class LlamaIndexFields(BaseEmbedder):
             raise ValueError("rate_limiter must be a BaseRateLimiter of llama_index.core.")  # noqa: TRY004
         return PerRequest(limiter)
 
-    def _whole(self, embedded: Embedded[R]) -> R:
+    def _whole(self, embedded: CallResult[R]) -> R:
         tell_usage(self.model, self._priced(embedded.usage))
         return super()._whole(embedded)
 

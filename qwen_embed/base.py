@@ -21,7 +21,7 @@ from qwen_embed.errors import ClosedError, InputError
 from qwen_embed.explain import SharedToken, shared_tokens
 from qwen_embed.models import find_model
 from qwen_embed.process.fork_safety import no_fork
-from qwen_embed.results import Embedded
+from qwen_embed.results import CallResult
 from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class BaseEmbedder(EmbeddingSettings):
         )
         return partial(_make_session, options, self._admission())
 
-    def _whole(self, embedded: Embedded[R]) -> R:
+    def _whole(self, embedded: CallResult[R]) -> R:
         """Return the rows of a call, or raise; an adapter may tell its framework of the usage."""
         return embedded.whole()
 
@@ -303,7 +303,7 @@ class BaseSparseEmbedder(BaseEmbedder):
             pydantic.ValidationError: If the model or the protocol has no sparse vectors.
         """
         shared = cls.model_fields.keys() & type(dense).model_fields.keys()
-        options = shared - {"dimension", "normalize", "model_name", "dimension_by"}
+        options = shared - {"dimension", "normalize", "model_name", "truncate_locally"}
         if dense.client is not None:
             options -= {"base_url", "region"}
         sparse = cls(**{name: getattr(dense, name) for name in options})

@@ -10,13 +10,13 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from qwen_embed.base import BaseEmbedder, check_sparse
-from qwen_embed.results import Embedded, EmbeddingResult
+from qwen_embed.results import CallResult, EmbeddingResult
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qwen_embed.pipeline.collectors import Form
+    from qwen_embed.pipeline.collectors import OutputFormat
     from qwen_embed.sparse import SparseRow
 
     StreamedRow: TypeAlias = NDArray[np.float32] | SparseRow | tuple[NDArray[np.float32], SparseRow]
@@ -49,7 +49,7 @@ class QwenEmbedder(BaseEmbedder):
     """
 
     output: Literal["dense", "sparse", "dense&sparse"] = "dense"
-    """The kind of vectors; both cost what one costs."""
+    """The kind of vectors. Both kinds together cost as much as one."""
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:
@@ -167,10 +167,10 @@ class QwenEmbedder(BaseEmbedder):
         return self._session.stream(self._form, _rows_of).arun(texts)
 
     @property
-    def _form(self) -> Form[EmbeddingResult]:
+    def _form(self) -> OutputFormat[EmbeddingResult]:
         return self._session.RESULTS[self.output]
 
-    def _with_usage(self, embedded: Embedded[EmbeddingResult]) -> EmbeddingResult:
+    def _with_usage(self, embedded: CallResult[EmbeddingResult]) -> EmbeddingResult:
         return replace(embedded.whole(), usage=self._priced(embedded.usage))
 
 

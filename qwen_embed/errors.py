@@ -12,17 +12,18 @@
         │   └── MalformedResponseError     an answer that is not whole; retried
         └── ServiceError                   the service refused
             ├── AuthenticationError        the key
-            ├── AccessError                rights, arrears, used up free tier, overdue bills
+            ├── PermissionDeniedError      rights, overdue balance, used up free tier
             ├── ModelNotFoundError         the model
             ├── BatchSizeError             too many texts; learnt from, never raised to the user
-            ├── DimensionRefusedError      the dimension
-            ├── EncodingRefusedError       how numbers are printed; learnt from
-            ├── TextRefusedError           something in the texts; halved until the text is known
+            ├── UnsupportedDimensionError      the dimension
+            ├── UnsupportedEncodingError       how numbers are printed; learnt from
+            ├── TextRejectedError           something in the texts; halved until the text is known
             │   └── ModerationError        the service's content inspection
             ├── RateLimitError             throttled; retried
             └── ServerError                the service's own fault; retried
 
-No message ever holds the API key. `PlainHttpWarning` and `RolesLostWarning` are the only warnings.
+No message ever holds the API key. The only warnings are `InsecureHttpWarning` and
+`QueryRoleWarning`.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ Scope = Literal["request", "texts", "call"]
 that they are told apart; or the whole call, since no other request would fare better."""
 
 
-class PlainHttpWarning(UserWarning):
+class InsecureHttpWarning(UserWarning):
     """The key and the texts go to another machine unencrypted.
 
     Given when an object is made whose `base_url` begins with `http://` and is not this machine's,
-    once for each host. `warnings.simplefilter("error", PlainHttpWarning)` makes it an error.
+    once for each host. `warnings.simplefilter("error", InsecureHttpWarning)` makes it an error.
     """
 
 
-class RolesLostWarning(UserWarning):
+class QueryRoleWarning(UserWarning):
     """Queries go out as documents do, since the protocol and the model tell them not apart.
 
     Given when an object is made that speaks the `openai` protocol and has no `query_template`;
@@ -249,7 +250,7 @@ class AuthenticationError(ServiceError):
     """
 
 
-class AccessError(ServiceError):
+class PermissionDeniedError(ServiceError):
     """The account may not do this: rights, arrears, a used up free tier, an overdue bill.
 
     Ends the call, and is not retried. It has the attributes of `ServiceError`.
@@ -281,21 +282,21 @@ class BatchSizeError(ServiceError):
         self.limit = limit
 
 
-class DimensionRefusedError(ServiceError):
+class UnsupportedDimensionError(ServiceError):
     """The service refused the dimension, whatever the texts; `hint` says what to do.
 
     Ends the call, and is not retried. It has the attributes of `ServiceError`.
     """
 
 
-class EncodingRefusedError(ServiceError):
+class UnsupportedEncodingError(ServiceError):
     """The server does not know the encoding of numbers that was asked for.
 
     It is asked again for printed ones, so that users see this only where it refuses those too.
     """
 
 
-class TextRefusedError(ServiceError):
+class TextRejectedError(ServiceError):
     """The service refused the request for something in its texts, such as one that is too long.
 
     The request is halved until the text at fault is known, and the others get their rows. It is
@@ -306,8 +307,8 @@ class TextRefusedError(ServiceError):
     scope: ClassVar[Scope] = "texts"
 
 
-class ModerationError(TextRefusedError):
-    """The service's content inspection refused a text; see `TextRefusedError`."""
+class ModerationError(TextRejectedError):
+    """The service's content inspection refused a text; see `TextRejectedError`."""
 
 
 class RateLimitError(ServiceError):
@@ -353,7 +354,7 @@ class TextFailure:
         error: Why.
 
     Example:
-        >>> failure = TextFailure.of(3, "word " * 20_000, TextRefusedError("Too long."))
+        >>> failure = TextFailure.of(3, "word " * 20_000, TextRejectedError("Too long."))
         >>> failure.index, len(failure.text)
         (3, 80)
     """

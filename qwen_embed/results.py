@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Embedded(Generic[R]):
+class CallResult(Generic[R]):
     """What became of one call's texts.
 
     Attributes:

@@ -16,10 +16,10 @@ import numpy as np
 from qwen_embed.caching.store import VectorFile, vector_file
 from qwen_embed.config.vector_cache import VectorCache
 from qwen_embed.errors import InvalidResponseError
-from qwen_embed.pipeline.collectors import Rows
+from qwen_embed.pipeline.collectors import Collector
 from qwen_embed.pipeline.dispatcher import Call
 from qwen_embed.pipeline.plan import Plan
-from qwen_embed.protocols.base import Answer, DenseRow
+from qwen_embed.protocols.base import DenseRow, ParsedResponse
 from qwen_embed.sparse import SparseRow
 from qwen_embed.types import Output, TextType
 
@@ -57,9 +57,9 @@ class Cache:
         self._options = options
         self._dimension = dimension
 
-    def rows_of(self, call: Call) -> CachedRows[Any]:
+    def rows_of(self, call: Call) -> CachingCollector[Any]:
         """Return what fills a call's rows, and keeps what arrives for it."""
-        return CachedRows(
+        return CachingCollector(
             call.rows,
             self.file,
             texts=call.texts,
@@ -102,7 +102,7 @@ class Keys:
         return digest.digest()
 
 
-class CachedRows(Rows[R], Generic[R]):
+class CachingCollector(Collector[R], Generic[R]):
     """Takes the rows of each answer, keeps their vectors, and hands them on to other rows.
 
     Used on the background loop.
@@ -118,7 +118,7 @@ class CachedRows(Rows[R], Generic[R]):
 
     def __init__(
         self,
-        rows: Rows[R],
+        rows: Collector[R],
         file: VectorFile,
         *,
         texts: Sequence[str],
@@ -133,7 +133,7 @@ class CachedRows(Rows[R], Generic[R]):
         self._keys = keys
         self._wanted = wanted
         self._dimension = dimension
-        self._arrived: list[tuple[Sequence[int], Answer]] = []
+        self._arrived: list[tuple[Sequence[int], ParsedResponse]] = []
         self._writing: Future[None] | None = None
 
     async def fill(self, indices: Sequence[int]) -> list[int]:
@@ -153,7 +153,7 @@ class CachedRows(Rows[R], Generic[R]):
             missing += [index for index in some if index not in answered]
         return missing
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
         """Store the rows of the texts at `indices`, and keep their vectors.
 
         Raises:
@@ -184,7 +184,9 @@ class CachedRows(Rows[R], Generic[R]):
         """Return the rows."""
         return self._rows.result(plan, dimension)
 
-    def _look_up(self, indices: Sequence[int], dimension: int | None) -> tuple[list[int], Answer]:
+    def _look_up(
+        self, indices: Sequence[int], dimension: int | None
+    ) -> tuple[list[int], ParsedResponse]:
         """Return the indices of the texts that the cache has, and their vectors."""
         keys = {
             kind: [self._keys[kind].of(self._texts[index]) for index in indices]
@@ -209,7 +211,7 @@ class CachedRows(Rows[R], Generic[R]):
             if sparse_vector is not None:
                 sparse.append(sparse_vector)
             hits.append(index)
-        return hits, Answer(
+        return hits, ParsedResponse(
             dense=unpack_dense(dense, dimension, arrays=self.arrays),
             sparse=[unpack_sparse(packed) for packed in sparse],
             tokens=0,
@@ -221,7 +223,7 @@ class CachedRows(Rows[R], Generic[R]):
         self._writing = self._file.writing.submit(self._keep, self._arrived)
         self._arrived = []
 
-    def _keep(self, arrived: Sequence[tuple[Sequence[int], Answer]]) -> None:
+    def _keep(self, arrived: Sequence[tuple[Sequence[int], ParsedResponse]]) -> None:
         self._file.write(
             {
                 self._keys[kind].of(self._texts[index]): vector
@@ -232,7 +234,7 @@ class CachedRows(Rows[R], Generic[R]):
         )
 
 
-def _pack(answer: Answer) -> dict[Kind, list[bytes]]:
+def _pack(answer: ParsedResponse) -> dict[Kind, list[bytes]]:
     packed: dict[Kind, list[bytes]] = {}
     if answer.sparse:
         packed["sparse"] = [pack_sparse(row) for row in answer.sparse]

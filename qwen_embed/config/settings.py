@@ -82,113 +82,119 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     model: str = Field(
         default="text-embedding-v4", min_length=1, validation_alias=_names_of("model")
     )
-    """Any model the service knows, today or tomorrow."""
+    """Any model name that the service knows, including ones released after this package."""
 
     dimension: int | None = Field(default=None, gt=0, validation_alias=_names_of("dimension"))
-    """Length of a dense vector, in numbers; the model's own where not given. Checked against the
-    table only for models in the table."""
+    """Length of a dense vector; the model's default if omitted. Known models are checked before
+    anything is sent."""
 
     instruct: str | None = None
-    """What the search is for, in English, such as "Given a question, retrieve passages that answer
-    it". Sent with queries only."""
+    """What the search is for, in English, such as "Given a question, retrieve passages that
+    answer it". Sent with queries only."""
 
     protocol: ProtocolName | None = None
-    """`native`, the service's own; or `openai`, the compatible one, which self-hosted servers speak
-    too, and which has no roles and no sparse vectors. Where not given: that of `client`, else
-    `openai` for a Qwen3-Embedding model or a `base_url` that ends in `/v1` other than `/api/v1`,
-    else `native`."""
+    """"native", the service's own, or "openai", the OpenAI-compatible one, which self-hosted
+    servers speak too and which has no sparse vectors and does not distinguish queries from
+    documents. If omitted: that of `client`; otherwise "openai" for a Qwen3-Embedding model or a
+    `base_url` that ends in `/v1` but not in `/api/v1`; otherwise "native"."""
 
     query_template: str | None = None
-    """What queries are put into by the `openai` protocol: `Instruct: {task}\\nQuery:{query}`, say,
-    with `instruct` for the task; documents go out as they are. Where not given: this one for
-    Qwen3-Embedding models, as they were trained, and none for others. `{query}` sends queries as
-    they are."""
+    """The form in which the "openai" protocol sends queries, such as `Instruct:
+    {task}\\nQuery:{query}`, with `instruct` as the task; documents are sent as they are. If
+    omitted: this form for Qwen3-Embedding models, which were trained on it, and none for other
+    models. `{query}` sends queries as they are."""
 
-    dimension_by: Literal["server", "client"] = "server"
-    """Who makes vectors of `dimension`. `client` is for self-hosted servers that refuse or ignore
-    `dimensions`: rows come in the model's own length, and are cut and scaled to unit length here,
-    as models trained for it (Matryoshka) allow."""
+    truncate_locally: bool = False
+    """Truncate vectors to `dimension` here and scale them to unit length, for self-hosted
+    servers that reject or ignore `dimensions`. The model must be trained for it (Matryoshka),
+    as Qwen3-Embedding is."""
 
     normalize: bool = False
-    """Scale dense rows to unit length."""
+    """Scale dense vectors to unit length."""
 
     long_text: Literal["error", "truncate", "average"] = "error"
-    """What a text of more tokens than the model takes does. `error`: it is sent, and fails alone.
-    `truncate`: only its first tokens are sent. `average`: it is sent in parts, and its row is their
-    mean, weighted by their tokens and scaled to unit length; in a sparse row each index has its
-    largest value in any part. Tokens are counted by the Qwen vocabulary, which the extra `tokens`
-    installs. Models whose limit is not known here are left alone."""
+    """How to handle a text longer than the model's limit. "error": send it, and let it fail
+    alone. "truncate": send only its first tokens. "average": send it in chunks and return the
+    mean of their vectors, weighted by tokens and scaled to unit length; in a sparse vector each
+    index gets its largest value. Tokens are counted with the Qwen vocabulary, which the extra
+    `tokens` installs. Models whose limit is unknown are not affected."""
 
     empty_text: Literal["error", "zero"] = "error"
-    """What an empty or blank text does: an error before anything is sent, or a row of zeros for
-    which nothing is sent."""
+    """How to handle an empty or blank text. "error": raise `InputError` before anything is
+    sent. "zero": return a vector of zeros and send nothing."""
 
     api_key: SecretStr | None = Field(
         default=None, exclude=True, validation_alias=_names_of("api_key")
     )
-    """The key; else `DASHSCOPE_API_KEY`, else what the program gave `dashscope.api_key`. A key
-    belongs to one region. Servers of one's own are sent none but the one given here."""
+    """The API key; `DASHSCOPE_API_KEY` if omitted, then `dashscope.api_key` if the program has
+    set it. A key belongs to one region. Self-hosted servers get only a key that is passed
+    here."""
 
     region: str | None = Field(default=None, exclude=True)
     """`cn-beijing`, `ap-southeast-1` (or `intl`), `cn-hongkong`, `us-east-1`, `eu-central-1` or
-    `ap-northeast-1`; else `DASHSCOPE_REGION`, else `cn-beijing` as in the official SDK."""
+    `ap-northeast-1`. If omitted: `DASHSCOPE_REGION`, then `cn-beijing` as in the official
+    SDK."""
 
     workspace: str | None = Field(default=None, exclude=True)
-    """A workspace's id; else `DASHSCOPE_WORKSPACE`. It selects the workspace's host and header."""
+    """The id of a workspace; `DASHSCOPE_WORKSPACE` if omitted. It selects the workspace's host
+    and header."""
 
     base_url: str | None = Field(default=None, exclude=True, validation_alias=_names_of("base_url"))
-    """Root of the protocol, such as `https://dashscope.aliyuncs.com/api/v1`; else
-    `DASHSCOPE_BASE_URL` or `DASHSCOPE_HTTP_BASE_URL`, else what the program gave
-    `dashscope.base_http_api_url`, else made from `region` and `workspace`."""
+    """Root of the protocol, such as `https://dashscope.aliyuncs.com/api/v1`. If omitted:
+    `DASHSCOPE_BASE_URL`, `DASHSCOPE_HTTP_BASE_URL`, then `dashscope.base_http_api_url` if the
+    program has set it, then derived from `region` and `workspace`."""
 
     client: Any = Field(default=None, exclude=True, repr=False)
-    """A client of your own that carries the requests, by its address, key, proxies, headers and
-    hooks: `dashscope.Client`, `dashscope.AsyncClient`, `openai.OpenAI` or `openai.AsyncOpenAI`. Its
-    own repeats are switched off for them. One whose calls block stays yours to close. An async one
-    runs on this package's event loop, so let it serve nothing else; it is closed with the last
-    embedding object that has it."""
+    """Your own SDK client that sends the requests, with its address, key, proxies, headers and
+    hooks: `dashscope.Client`, `dashscope.AsyncClient`, `openai.OpenAI` or `openai.AsyncOpenAI`.
+    The SDK's own retries are disabled for these requests. You close a blocking client yourself.
+    An async client runs on this package's event loop, so use it for nothing else; it is closed
+    with the last embedding object that uses it."""
 
     batch_size: int | None = Field(
         default=None, gt=0, exclude=True, validation_alias=_names_of("batch_size")
     )
-    """Texts per request; the model's cap where not given. A smaller cap named by the service's own
-    error is learnt while running."""
+    """Texts per request; the model's limit if omitted. If the service names a smaller limit, it
+    is adopted."""
 
     max_request_tokens: int | None = Field(default=None, gt=0, exclude=True)
-    """Most tokens in one request, by an estimate that errs upwards; no limit where not given."""
+    """Maximum tokens per request, by an estimate that is rather too high; no limit if
+    omitted."""
 
     max_concurrency: int = Field(default=32, gt=0, le=1024, exclude=True)
-    """Most requests in flight, 1,024 at most; fewer where the account's quotas leave no use for
-    more."""
+    """Maximum requests in flight, up to 1,024. Fewer are used if the account's quota does not
+    allow more."""
 
     requests_per_minute: float | None = Field(default=None, gt=0, exclude=True)
-    """The account's quota for the model, in requests a minute, where you know it: requests are
-    spread evenly below it. Where not given it is found while running."""
+    """The account's quota for the model in requests per minute, if you know it: requests are
+    sent evenly just below it. If omitted, it is discovered."""
 
     tokens_per_minute: float | None = Field(default=None, gt=0, exclude=True)
-    """The account's quota for the model, in tokens a minute, likewise."""
+    """The account's quota for the model in tokens per minute, if you know it. If omitted, it is
+    discovered."""
 
     timeout: float = Field(default=60.0, gt=0, exclude=True, validation_alias=_names_of("timeout"))
-    """Seconds for one request, from its sending to its last byte."""
+    """Seconds for one request, from its start to its last byte."""
 
     connect_timeout: float = Field(default=10.0, gt=0, exclude=True)
-    """Seconds of them in which a connection must be there."""
+    """Seconds in which the connection must be established; part of `timeout`."""
 
     total_timeout: float | None = Field(default=None, gt=0, exclude=True)
-    """Seconds for a whole call or stream, repeats and waits included; no limit where not given.
-    When they are over, the error carries what is done."""
+    """Seconds for a whole call or stream, including retries and waits; no limit if omitted.
+    After that the error carries what is done."""
 
     gzip: bool = Field(default=False, exclude=True)
-    """Ask for compressed answers. They are less than half as large, and take more time to unpack
-    than to read: worth it on lines slower than some 50 Mbit/s."""
+    """Request compressed responses. They have less than half the size, and take more CPU time:
+    worthwhile on connections slower than about 50 Mbit/s."""
 
     max_retries: int = Field(default=6, ge=0, exclude=True)
-    """How often one request is repeated for what can heal: 408, 5xx and network faults. A 429 is
-    repeated as long as the account serves anything, and for 15 seconds times this number while it
-    serves nothing at all."""
+    """Retries of one request for transient failures: 408, 5xx and network errors. 429s are
+    retried as long as any request of the account succeeds, otherwise for 15 seconds times this
+    number."""
 
     cache: InstanceOf[VectorCache] | Path | str | None = Field(default=None, exclude=True)
-    """A folder in which vectors are kept, or a `VectorCache`, so that no text is paid for twice."""
+    """A folder in which vectors are kept, or a `VectorCache`: texts that are in it are not sent
+    again."""
 
     show_progress_bar: bool = Field(default=False, exclude=True)
     """Show a tqdm bar, in texts, while a list is embedded."""
@@ -281,17 +287,17 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
 
     def _check_protocol(self) -> None:
         template = self.query_template
-        if self.dimension_by == "client" and self.dimension is None:
-            raise ValueError("dimension_by='client' cuts rows to `dimension`: give one.")
+        if self.truncate_locally and self.dimension is None:
+            raise ValueError("truncate_locally=True truncates vectors to `dimension`: give one.")
         if self.protocol == "native":
-            if template is not None or self.dimension_by == "client":
+            if template is not None or self.truncate_locally:
                 raise ValueError(
-                    "query_template and dimension_by='client' are for protocol='openai': the "
+                    "query_template and truncate_locally=True are for protocol='openai': the "
                     "native one has roles, and makes vectors of the length asked for."
                 )
             return
-        if self.dimension_by == "client" and find_model(self.model).dimensions:
-            raise ValueError(f"{self.model} makes such vectors itself: leave dimension_by out.")
+        if self.truncate_locally and find_model(self.model).dimensions:
+            raise ValueError(f"{self.model} makes such vectors itself: leave truncate_locally out.")
         if template is None and has_open_weights(self.model):
             template = self.__dict__["query_template"] = QUERY_TEMPLATE
         if template is not None and template.count("{query}") != 1:

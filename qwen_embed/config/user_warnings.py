@@ -7,7 +7,7 @@ import warnings
 from urllib.parse import urlsplit
 
 from qwen_embed.config import endpoints
-from qwen_embed.errors import PlainHttpWarning, RolesLostWarning
+from qwen_embed.errors import InsecureHttpWarning, QueryRoleWarning
 
 _NOT_THE_USERS = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
 _hosts_warned_of: set[str] = set()
@@ -22,7 +22,7 @@ def warn_of_plain_http(root: str, *, keyed: bool) -> None:
     warnings.warn(
         f"base_url is an http:// address: {'the API key and ' if keyed else ''}all texts go to "
         f"{host} unencrypted. Use https:// where the host offers it.",
-        PlainHttpWarning,
+        InsecureHttpWarning,
         stacklevel=_users_level(),
     )
     _hosts_warned_of.add(host)
@@ -41,7 +41,7 @@ def warn_of_lost_roles(root: str) -> None:
     warnings.warn(
         f"The OpenAI-compatible protocol has no roles, so queries are embedded as documents are. "
         f"{remedy} query_template='{{query}}' says that this is meant.",
-        RolesLostWarning,
+        QueryRoleWarning,
         stacklevel=_users_level(),
     )
 

@@ -22,7 +22,7 @@ Emulator of Qwen's text-embedding service
   export DASHSCOPE_BASE_URL={service.native_url}"""
 
 _OF_A_SELF_HOSTED_SERVER = """\
-Emulator of {plays} with Qwen3-Embedding
+Emulator of {backend} with Qwen3-Embedding
   OpenAI-compatible: {service.openai_url}
   models:            {models}"""
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve(options: argparse.Namespace) -> None:
     service = Emulator(
         api_key=options.api_key,
-        plays=options.plays,
+        backend=options.backend,
         engine=options.engine,
         host=options.host,
         port=options.port,
@@ -70,11 +70,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _greeting(service: Emulator, options: argparse.Namespace) -> str:
-    if options.plays == "service":
+    if options.backend == "service":
         opening = _OF_THE_SERVICE.format(service=service)
     else:
         opening = _OF_A_SELF_HOSTED_SERVER.format(
-            service=service, plays=options.plays, models=", ".join(QWEN3_MODELS)
+            service=service, backend=options.backend, models=", ".join(QWEN3_MODELS)
         )
     return f"{opening}\n{_CAUTION.format(engine=options.engine)}"
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0 for a free one (%(default)s)")
     parser.add_argument(
-        "--plays", choices=SERVER_NAMES, default="service", help="which server (%(default)s)"
+        "--backend", choices=SERVER_NAMES, default="service", help="which server (%(default)s)"
     )
     parser.add_argument(
         "--api-key", help="key to let in (sk-emulator; a self-hosted server lets everyone in)"

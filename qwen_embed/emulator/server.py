@@ -42,7 +42,7 @@ class Emulator(EmbeddingService):
     Args:
         api_key: The key that is let in; every other gets 401. Where none is given, that is
             `sk-emulator`, and a self-hosted server lets everyone in.
-        plays: The server that it is: the `service`, or with models such as
+        backend: The server that it is: the `service`, or with models such as
             `Qwen/Qwen3-Embedding-0.6B` one of `vllm` (refuses `dimensions`), `vllm-matryoshka`
             (cuts vectors to them), `vllm-0.10.0` (whose errors are flat), `tei` (has a cap of 32
             texts) and `lm-studio` (ignores `dimensions`).
@@ -78,7 +78,7 @@ class Emulator(EmbeddingService):
         ...     [len(request.body["input"]["texts"]) for request in service.requests]
         /api/v1 /compatible-mode/v1
         [10, 10]
-        >>> with Emulator(plays="vllm") as service:
+        >>> with Emulator(backend="vllm") as service:
         ...     service.openai_url.endswith("/v1")
         True
     """
@@ -87,7 +87,7 @@ class Emulator(EmbeddingService):
         self,
         *,
         api_key: str | None = None,
-        plays: ServerName = "service",
+        backend: ServerName = "service",
         engine: EngineName | Engine = "lexical",
         host: str = "127.0.0.1",
         port: int = 0,
@@ -100,7 +100,7 @@ class Emulator(EmbeddingService):
     ) -> None:
         super().__init__(
             api_key=api_key,
-            plays=plays,
+            backend=backend,
             engine=engine,
             latency=latency,
             shuffle=shuffle,

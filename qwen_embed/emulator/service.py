@@ -38,7 +38,7 @@ class EmbeddingService:
 
     Args:
         api_key: The key that is let in; `None` for what is usual with the server.
-        plays: The server that is played.
+        backend: The server that is played.
         engine: Where dense vectors come from: a name or an object.
         latency: Seconds added to each answer.
         shuffle: Whether the rows of an answer come in random order.
@@ -53,7 +53,7 @@ class EmbeddingService:
         self,
         *,
         api_key: str | None,
-        plays: ServerName,
+        backend: ServerName,
         engine: EngineName | Engine,
         latency: float,
         shuffle: bool,
@@ -63,7 +63,7 @@ class EmbeddingService:
         seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._server = find_server(plays)
+        self._server = find_server(backend)
         self.api_key = self._server.api_key if api_key is None else api_key
         self.latency = latency
         self.shuffle = shuffle
@@ -186,7 +186,7 @@ class EmbeddingService:
             raise ValueError(f"when must be 'before' or 'body', not {when!r}.")
         self._faults.plan(Drop(when), n)
 
-    def storm(self, rate: float, *, seed: int = 0) -> None:
+    def inject_faults(self, rate: float, *, seed: int = 0) -> None:
         """Let a part of all embedding requests go wrong by chance, in ways that heal.
 
         They get 429, 500, 502 with a page of HTML, or 503; the connection closes before the answer

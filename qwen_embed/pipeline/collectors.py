@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qwen_embed.errors import InvalidResponseError
 from qwen_embed.pipeline.plan import Plan
-from qwen_embed.protocols.base import Answer
+from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.results import EmbeddingResult
 from qwen_embed.sparse import NO_ENTRIES, SparseVectors
 from qwen_embed.types import Output
@@ -29,7 +29,7 @@ FloatArray = NDArray[np.float32]
 FloatLists = list[list[float]]
 
 
-class Rows(Protocol, Generic[Result_co]):
+class Collector(Protocol, Generic[Result_co]):
     """Takes the rows of each answer, and gives them all at the end.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rows(Protocol, Generic[Result_co]):
 
     arrays: bool = False
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
         """Store the rows of the unique texts at `indices`."""
 
     def result(self, plan: Plan, dimension: int | None) -> Result_co:
@@ -53,7 +53,7 @@ class Rows(Protocol, Generic[Result_co]):
         """
 
 
-class ListRows(Rows[FloatLists]):
+class ListCollector(Collector[FloatLists]):
     """Rows as lists of Python floats.
 
     They are put together at the end: the garbage collector walks through a list's every number
@@ -65,11 +65,11 @@ class ListRows(Rows[FloatLists]):
         self._answered: list[tuple[Sequence[int], Sequence[list[float]]]] = []
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
         rows = cast("Sequence[list[float]]", answer.dense)  # as `arrays` says
         self._answered.append((indices, [_unit(row) for row in rows] if self._normalize else rows))
 
-    def result(self, plan: Plan, dimension: int | None) -> FloatLists:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> FloatLists:  # noqa: D102 -- see Collector
         unique: list[list[float] | None] = [None] * self._count
         for indices, answered in self._answered:
             for index, answered_row in zip(indices, answered, strict=True):
@@ -87,7 +87,7 @@ class ListRows(Rows[FloatLists]):
         return rows  # type: ignore[return-value]  # None only where an error carries it
 
 
-class ArrayRows(Rows[FloatArray]):
+class ArrayCollector(Collector[FloatArray]):
     """Rows as one float32 array of shape `(n, dimension)`."""
 
     arrays = True
@@ -98,7 +98,7 @@ class ArrayRows(Rows[FloatArray]):
         self._filled = np.zeros(count, dtype=np.bool_)
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
         if self._array is None:
             self._array = np.empty((self._count, len(answer.dense[0])), dtype=np.float32)
         array = self._array
@@ -111,7 +111,7 @@ class ArrayRows(Rows[FloatArray]):
             raise InvalidResponseError(message) from None
         self._filled[indices] = True
 
-    def result(self, plan: Plan, dimension: int | None) -> FloatArray:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> FloatArray:  # noqa: D102 -- see Collector
         array = self._array
         if array is None:
             array = np.empty((self._count, dimension or 0), dtype=np.float32)
@@ -126,7 +126,7 @@ class ArrayRows(Rows[FloatArray]):
         return np.concatenate((array, zeros))[plan.sources]
 
 
-class SparseRows(Rows[SparseVectors]):
+class SparseCollector(Collector[SparseVectors]):
     """Sparse rows."""
 
     def __init__(self, count: int, normalize: bool) -> None:
@@ -134,45 +134,45 @@ class SparseRows(Rows[SparseVectors]):
         # The last stands for blank texts, which have no entries: plans name them by -1.
         self._rows = [NO_ENTRIES] * (count + 1)
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Rows
         for index, row in zip(indices, answer.sparse, strict=True):
             self._rows[index] = row
 
-    def result(self, plan: Plan, dimension: int | None) -> SparseVectors:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> SparseVectors:  # noqa: D102 -- see Collector
         del dimension
         sources = range(len(plan.unique)) if plan.sources is None else plan.sources
         return SparseVectors.of([self._rows[source] for source in sources])
 
 
-class ListsAndSparse(Rows[tuple[FloatLists, SparseVectors]]):
+class ListAndSparseCollector(Collector[tuple[FloatLists, SparseVectors]]):
     """Rows as lists of Python floats, and sparse rows."""
 
     def __init__(self, count: int, normalize: bool) -> None:
-        self._dense = ListRows(count, normalize)
-        self._sparse = SparseRows(count, normalize)
+        self._dense = ListCollector(count, normalize)
+        self._sparse = SparseCollector(count, normalize)
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
         self._dense.put(indices, answer)
         self._sparse.put(indices, answer)
 
-    def result(self, plan: Plan, dimension: int | None) -> tuple[FloatLists, SparseVectors]:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> tuple[FloatLists, SparseVectors]:  # noqa: D102 -- see Collector
         return self._dense.result(plan, dimension), self._sparse.result(plan, dimension)
 
 
-class ResultRows(Rows[EmbeddingResult]):
+class ResultCollector(Collector[EmbeddingResult]):
     """What the core returns, still without its usage."""
 
     def __init__(self, count: int, normalize: bool, output: Output) -> None:
         self.arrays = True
-        self._dense = ArrayRows(count, normalize) if output != "sparse" else None
-        self._sparse = SparseRows(count, normalize) if output != "dense" else None
+        self._dense = ArrayCollector(count, normalize) if output != "sparse" else None
+        self._sparse = SparseCollector(count, normalize) if output != "dense" else None
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:  # noqa: D102 -- see Rows
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Rows
         for rows in (self._dense, self._sparse):
             if rows is not None:
                 rows.put(indices, answer)
 
-    def result(self, plan: Plan, dimension: int | None) -> EmbeddingResult:  # noqa: D102 -- see Rows
+    def result(self, plan: Plan, dimension: int | None) -> EmbeddingResult:  # noqa: D102 -- see Collector
         return EmbeddingResult(
             dense=self._dense.result(plan, dimension) if self._dense else None,
             sparse=self._sparse.result(plan, dimension) if self._sparse else None,
@@ -181,7 +181,7 @@ class ResultRows(Rows[EmbeddingResult]):
 
 
 @dataclass(frozen=True)
-class Form(Generic[R]):
+class OutputFormat(Generic[R]):
     """A form that rows may take.
 
     Attributes:
@@ -192,20 +192,24 @@ class Form(Generic[R]):
     """
 
     output: Output
-    rows: Callable[[int, bool], Rows[R]]
+    rows: Callable[[int, bool], Collector[R]]
     kind: Literal["dense", "sparse"] | None = None
     nodes: bool = False
 
 
-LISTS: Form[FloatLists] = Form("dense", ListRows, kind="dense")
-SPARSE: Form[SparseVectors] = Form("sparse", SparseRows, kind="sparse")
-SPARSE_OF_NODES: Form[SparseVectors] = Form("sparse", SparseRows, kind="sparse", nodes=True)
-SPARSE_WITH_TOKENS: Form[SparseVectors] = Form("sparse", SparseRows)
-LISTS_AND_SPARSE: Form[tuple[FloatLists, SparseVectors]] = Form("dense&sparse", ListsAndSparse)
-RESULTS: dict[Output, Form[EmbeddingResult]] = {
-    "dense": Form("dense", partial(ResultRows, output="dense")),
-    "sparse": Form("sparse", partial(ResultRows, output="sparse")),
-    "dense&sparse": Form("dense&sparse", partial(ResultRows, output="dense&sparse")),
+LISTS: OutputFormat[FloatLists] = OutputFormat("dense", ListCollector, kind="dense")
+SPARSE: OutputFormat[SparseVectors] = OutputFormat("sparse", SparseCollector, kind="sparse")
+SPARSE_OF_NODES: OutputFormat[SparseVectors] = OutputFormat(
+    "sparse", SparseCollector, kind="sparse", nodes=True
+)
+SPARSE_WITH_TOKENS: OutputFormat[SparseVectors] = OutputFormat("sparse", SparseCollector)
+LISTS_AND_SPARSE: OutputFormat[tuple[FloatLists, SparseVectors]] = OutputFormat(
+    "dense&sparse", ListAndSparseCollector
+)
+RESULTS: dict[Output, OutputFormat[EmbeddingResult]] = {
+    "dense": OutputFormat("dense", partial(ResultCollector, output="dense")),
+    "sparse": OutputFormat("sparse", partial(ResultCollector, output="sparse")),
+    "dense&sparse": OutputFormat("dense&sparse", partial(ResultCollector, output="dense&sparse")),
 }
 
 

@@ -13,21 +13,21 @@ from typing import Any
 
 from qwen_embed.errors import (
     BatchSizeError,
-    EncodingRefusedError,
     ModerationError,
     RateLimitError,
     RequestError,
     ServiceError,
+    UnsupportedEncodingError,
 )
-from qwen_embed.pipeline.collectors import Rows
+from qwen_embed.pipeline.collectors import Collector
 from qwen_embed.pipeline.plan import RequestQueue, estimate_tokens
 from qwen_embed.pipeline.retry import RetryPolicy
-from qwen_embed.protocols.base import Answer, Parameters, Wire
-from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.protocols.base import Codec, Parameters, ParsedResponse
+from qwen_embed.protocols.errors import parse_error
 from qwen_embed.rate_limit.account import Outcome, Permit
 from qwen_embed.rate_limit.limiter import Limiter
-from qwen_embed.telemetry.events import NOBODY, Observer
-from qwen_embed.transports.default import Reply, Transport
+from qwen_embed.telemetry.events import NULL_OBSERVER, Observer
+from qwen_embed.transports.default import Response, Transport
 from qwen_embed.usage import Usage
 
 _SAMPLE = 10
@@ -58,7 +58,7 @@ class Call:
 
     texts: Sequence[str]
     parameters: Parameters
-    rows: Rows[Any]
+    rows: Collector[Any]
     indices: Sequence[int] | None = None
     progress: Callable[[int], object] = lambda _: None
     instead: Callable[[int], list[int]] = lambda _: []
@@ -66,7 +66,7 @@ class Call:
     failures: dict[int, RequestError] = field(default_factory=dict)
     ended: RequestError | None = None
     until: float | None = None
-    observer: Observer = NOBODY
+    observer: Observer = NULL_OBSERVER
     waiting: int = 0
     tokens_per_text: float = 0.0
 
@@ -94,7 +94,7 @@ class Pipeline:
     def __init__(  # noqa: PLR0913 -- whatever has to do with time, chance and sockets is passed in
         self,
         *,
-        wire: Wire,
+        wire: Codec,
         transport: Transport,
         limiter: Limiter,
         retry: RetryPolicy,
@@ -207,14 +207,16 @@ class Pipeline:
         if blames_texts and not self._served and len(call.failures) >= _REFUSED_FOR_ALL:
             raise error
 
-    async def _ask(self, call: Call, texts: Sequence[str], tokens: int, permit: Permit) -> Answer:
+    async def _ask(
+        self, call: Call, texts: Sequence[str], tokens: int, permit: Permit
+    ) -> ParsedResponse:
         """Send one request until it is answered or given up."""
         sent = failures = 0
         while True:
             wire = self._wire
             served_before = self._limiter.served
             outcome = Outcome("other")
-            plainer: Wire | None = None
+            fallback: Codec | None = None
             try:
                 body = wire.build_body(texts, call.parameters)
                 call.usage.requests += 1
@@ -231,8 +233,8 @@ class Pipeline:
                 self._served += 1
             except RequestError as error:
                 failure = error
-                if isinstance(error, EncodingRefusedError) and wire.plainer is not None:
-                    self._wire = plainer = wire.plainer
+                if isinstance(error, UnsupportedEncodingError) and wire.fallback is not None:
+                    self._wire = fallback = wire.fallback
                 elif error.scope == "call":
                     self._end_all(error)  # before the permit goes on to another request
                 elif isinstance(error, RateLimitError):
@@ -241,7 +243,7 @@ class Pipeline:
                 return answer
             finally:
                 self._limiter.release(permit, outcome)
-            if plainer is None:  # else it is asked again at once
+            if fallback is None:  # else it is asked again at once
                 failures += not isinstance(failure, RateLimitError)
                 await self._pause(failure, failures, starved=self._limiter.served == served_before)
             permit = await self._may_send(call, tokens, again=True)
@@ -268,17 +270,17 @@ class Pipeline:
             raise failure
         await self._sleep(wait)
 
-    def _read(self, call: Call, reply: Reply, count: int) -> Answer:
+    def _read(self, call: Call, reply: Response, count: int) -> ParsedResponse:
         try:
             if reply.status != 200:
-                raise parse_refusal(reply.status, reply.headers, reply.body)
-            answer = self._wire.parse_answer(
+                raise parse_error(reply.status, reply.headers, reply.body)
+            answer = self._wire.parse_response(
                 reply.body,
                 count=count,
                 dimension=call.parameters.dimension or self._dimension,
                 output=call.parameters.output,
                 arrays=call.rows.arrays,
-                cut=call.parameters.cut,
+                truncate=call.parameters.truncate,
             )
         except ServiceError as error:
             error.hint = self._advise(error)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_embed.errors import RequestError
-from qwen_embed.pipeline.collectors import Rows
+from qwen_embed.pipeline.collectors import Collector
 from qwen_embed.pipeline.dispatcher import Call
 from qwen_embed.pipeline.plan import Plan
-from qwen_embed.protocols.base import Answer, DenseRow
+from qwen_embed.protocols.base import DenseRow, ParsedResponse
 from qwen_embed.sparse import SparseRow, merge_entries
 from qwen_embed.tokenizer import load_tokenizer, surely_fits
 
@@ -26,7 +26,7 @@ Part = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Cutter:
+class TextSplitter:
     """Cuts texts that are too long.
 
     Attributes:
@@ -40,7 +40,7 @@ class Cutter:
     @classmethod
     def of(
         cls, long_text: Literal["error", "truncate", "average"], limit: int | None
-    ) -> Cutter | None:
+    ) -> TextSplitter | None:
         """Return what cuts as the option says, or `None` where texts are left alone."""
         if long_text == "error" or limit is None:
             return None
@@ -71,7 +71,7 @@ class Cutter:
         return list(parts if self.whole else islice(parts, 1))
 
 
-class Parts:
+class Chunks:
     """What a call sends for its texts, and which of its texts each of that is a part of.
 
     Args:
@@ -82,7 +82,7 @@ class Parts:
         sent: What is sent, each once. It grows where a part is refused.
     """
 
-    def __init__(self, texts: Mapping[int, str], cutter: Cutter) -> None:
+    def __init__(self, texts: Mapping[int, str], cutter: TextSplitter) -> None:
         self.sent: list[str] = []
         self._cutter = cutter
         self._tokens: list[int] = []
@@ -127,7 +127,7 @@ class Parts:
     def sent_for(self, call: Call) -> Iterator[None]:
         """Let a call send the parts within this context, and fill its rows for whole texts."""
         texts, rows, indices = call.texts, call.rows, call.indices
-        call.texts, call.rows, call.indices = self.sent, RowsOfParts(rows, self), None
+        call.texts, call.rows, call.indices = self.sent, ChunkCollector(rows, self), None
         call.instead = self.instead
         try:
             yield
@@ -160,7 +160,7 @@ class Parts:
             self._texts[place].add(text)
 
 
-class RowsOfParts(Rows[R], Generic[R]):
+class ChunkCollector(Collector[R], Generic[R]):
     """Takes the rows of parts, and gives other rows those of whole texts as soon as all are there.
 
     Args:
@@ -168,13 +168,13 @@ class RowsOfParts(Rows[R], Generic[R]):
         parts: Which text each part belongs to.
     """
 
-    def __init__(self, rows: Rows[R], parts: Parts) -> None:
+    def __init__(self, rows: Collector[R], parts: Chunks) -> None:
         self.arrays = rows.arrays
         self._rows = rows
         self._parts = parts
-        self._arrived: dict[int, Answer] = {}
+        self._arrived: dict[int, ParsedResponse] = {}
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
         """Store the rows of the parts at `indices`."""
         for row, place in enumerate(indices):
             self._arrived[place] = replace(
@@ -198,7 +198,7 @@ class RowsOfParts(Rows[R], Generic[R]):
         return self._rows.result(plan, dimension)
 
 
-def average(parts: Sequence[Answer], tokens: Sequence[int]) -> Answer:
+def average(parts: Sequence[ParsedResponse], tokens: Sequence[int]) -> ParsedResponse:
     """Return one row for the parts of a text.
 
     Args:
@@ -210,8 +210,8 @@ def average(parts: Sequence[Answer], tokens: Sequence[int]) -> Answer:
         of the sparse rows its largest value. The row of a single part stays as it is, in a copy.
 
     Example:
-        >>> one = Answer(dense=[[4.0, 0.0]], tokens=3, request_id=None)
-        >>> other = Answer(dense=[[0.0, 1.0]], tokens=16, request_id=None)
+        >>> one = ParsedResponse(dense=[[4.0, 0.0]], tokens=3, request_id=None)
+        >>> other = ParsedResponse(dense=[[0.0, 1.0]], tokens=16, request_id=None)
         >>> average([one, other], [3, 16]).dense
         [[0.6, 0.8]]
     """

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from qwen_embed.pipeline.collectors import Rows
+from qwen_embed.pipeline.collectors import Collector
 from qwen_embed.pipeline.dispatcher import Call
 from qwen_embed.pipeline.plan import Plan
-from qwen_embed.protocols.base import Answer
+from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.sparse import SparseRow
 from qwen_embed.types import TextType
 
@@ -251,7 +251,7 @@ class PairedVectors:
         claim = Claim(self.kept[request.kind])
         delivered = False
         other = OTHER[request.kind]
-        both = RowsAndOther(call.rows, other)
+        both = PairCollector(call.rows, other)
         if request.kind == "dense":
             self.kept["sparse"].register(request.keys)
         try:
@@ -312,7 +312,7 @@ class PairedRequest:
 
 
 async def _fill(
-    rows: Rows[R], claim: Claim, request: PairedRequest, counts: Sequence[int]
+    rows: Collector[R], claim: Claim, request: PairedRequest, counts: Sequence[int]
 ) -> list[int]:
     """Put what is kept into rows, and return the indices of the texts still to be sent."""
     claimed: list[tuple[int, bytes]] = []
@@ -333,19 +333,19 @@ async def _fill(
     return missing
 
 
-class RowsAndOther(Rows[R], Generic[R]):
-    """Rows, and beside them the vectors of the other kind of every answer, packed.
+class PairCollector(Collector[R], Generic[R]):
+    """Collector, and beside them the vectors of the other kind of every answer, packed.
 
     Attributes:
         packed: The other vector of each text, by its index.
     """
 
-    def __init__(self, rows: Rows[R], other: Kind) -> None:
+    def __init__(self, rows: Collector[R], other: Kind) -> None:
         self.packed: dict[int, bytes] = {}
         self._rows = rows
         self._other = other
 
-    def put(self, indices: Sequence[int], answer: Answer) -> None:
+    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
         """Store the rows of the texts at `indices`, and pack the vectors of the other kind."""
         self._rows.put(indices, answer)
         packed = (
@@ -360,17 +360,17 @@ class RowsAndOther(Rows[R], Generic[R]):
         return self._rows.result(plan, dimension)
 
 
-def _unpack_dense(packed: bytes) -> Answer:
+def _unpack_dense(packed: bytes) -> ParsedResponse:
     row = array("d")
     row.frombytes(packed)
-    return Answer(dense=[row.tolist()], tokens=0, request_id=None)
+    return ParsedResponse(dense=[row.tolist()], tokens=0, request_id=None)
 
 
-def _unpack_sparse(packed: bytes) -> Answer:
-    return Answer(dense=[], tokens=0, request_id=None, sparse=[SparseRow.unpack(packed)])
+def _unpack_sparse(packed: bytes) -> ParsedResponse:
+    return ParsedResponse(dense=[], tokens=0, request_id=None, sparse=[SparseRow.unpack(packed)])
 
 
-_UNPACK: dict[Kind, Callable[[bytes], Answer]] = {
+_UNPACK: dict[Kind, Callable[[bytes], ParsedResponse]] = {
     "dense": _unpack_dense,
     "sparse": _unpack_sparse,
 }

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_embed.errors import InvalidResponseError, TextRefusedError
+from qwen_embed.errors import InvalidResponseError, TextRejectedError
 from qwen_embed.sparse import SparseRow
 from qwen_embed.types import Output, TextType
 
@@ -33,7 +33,7 @@ class Parameters:
         output: Which vectors are asked for; both cost what one costs.
         query_frame: What stands before and after a query where the protocol has no roles; `None`
             where queries go out as they are.
-        cut: Whether rows come in the model's own length and are cut to `dimension` here.
+        truncate: Whether rows come in the model's own length and are cut to `dimension` here.
     """
 
     model: str
@@ -42,11 +42,11 @@ class Parameters:
     instruct: str | None = None
     output: Output = "dense"
     query_frame: tuple[str, str] | None = None
-    cut: bool = False
+    truncate: bool = False
 
 
 @dataclass(frozen=True)
-class Answer:
+class ParsedResponse:
     """What the service answered to one request.
 
     Attributes:
@@ -70,8 +70,8 @@ class BuildBody(Protocol):
         """Return the body."""
 
 
-class ParseAnswer(Protocol):
-    """Reads a 200 answer; see `native.parse_answer`."""
+class ParseResponse(Protocol):
+    """Reads a 200 answer; see `native.parse_response`."""
 
     def __call__(
         self,
@@ -81,39 +81,39 @@ class ParseAnswer(Protocol):
         dimension: int | None,
         output: Output,
         arrays: bool,
-        cut: bool,
-    ) -> Answer:
+        truncate: bool,
+    ) -> ParsedResponse:
         """Return the rows."""
 
 
 @dataclass(frozen=True)
-class Wire:
+class Codec:
     """One protocol.
 
     Attributes:
         path: Where requests go, below the root.
         build_body: Makes a request's body.
-        parse_answer: Reads an answer.
+        parse_response: Reads an answer.
         encoding_format: How numbers are asked for, or `None` where there is one way only.
-        plainer: What to go on with where a server does not know the encoding asked for.
+        fallback: What to go on with where a server does not know the encoding asked for.
     """
 
     path: str
     build_body: BuildBody
-    parse_answer: ParseAnswer
+    parse_response: ParseResponse
     encoding_format: str | None = None
-    plainer: Wire | None = None
+    fallback: Codec | None = None
 
 
 def encode_body(body: dict[str, Any]) -> bytes:
     """Return a request's JSON.
 
     Raises:
-        TextRefusedError: If it is larger than the service takes.
+        TextRejectedError: If it is larger than the service takes.
     """
     encoded = msgspec.json.encode(body)
     if len(encoded) > MAX_BODY_BYTES:
-        raise TextRefusedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
+        raise TextRejectedError("Payload Too Large.", status_code=413, code="BadRequest.TooLarge")
     return encoded
 
 

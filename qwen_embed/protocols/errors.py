@@ -16,17 +16,17 @@ from urllib.parse import urlsplit
 import orjson
 
 from qwen_embed.errors import (
-    AccessError,
     AuthenticationError,
     BatchSizeError,
-    DimensionRefusedError,
-    EncodingRefusedError,
     ModelNotFoundError,
     ModerationError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
     ServiceError,
-    TextRefusedError,
+    TextRejectedError,
+    UnsupportedDimensionError,
+    UnsupportedEncodingError,
 )
 
 _AUTHENTICATION = {"invalidapikey", "invalid_api_key"}
@@ -81,7 +81,7 @@ _ENCODING = re.compile(r"encoding_format|base64 encoding", re.IGNORECASE)
 _FREE_QUOTA_GONE = "free allocated quota exceeded"
 
 
-def parse_refusal(
+def parse_error(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> ServiceError:
     """Return the typed error for an answer that is not a success.
@@ -136,9 +136,9 @@ def parse_refusal(
 
 def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: C901, PLR0911 -- a table in order of precedence
     if code in _ACCESS or code.startswith(("accessdenied", "model.accessdenied", "workspace.")):
-        return AccessError
+        return PermissionDeniedError
     if status == 429 and _FREE_QUOTA_GONE in message.lower():
-        return AccessError
+        return PermissionDeniedError
     if code in _AUTHENTICATION or status == 401:
         return AuthenticationError
     if code in _MODEL:
@@ -148,17 +148,17 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
     if status in (408, 500) or status > 500 or code in _SERVER or code.startswith("internalerror"):
         return ServerError
     if status == 403:
-        return AccessError
+        return PermissionDeniedError
     if code in _MODERATION:
         return ModerationError
     if status in (200, 400, 413, 422) and _BATCH_SIZE.search(message):
         return BatchSizeError
     if status in (200, 400, 422) and _DIMENSION.search(message):
-        return DimensionRefusedError
+        return UnsupportedDimensionError
     if status in (200, 400, 422) and _ENCODING.search(message):
-        return EncodingRefusedError
+        return UnsupportedEncodingError
     if status in (200, 400, 413, 422):
-        return TextRefusedError
+        return TextRejectedError
     return ServiceError
 
 

@@ -9,14 +9,14 @@ from qwen_embed.config.endpoints import (
     speaks_for_service,
 )
 from qwen_embed.errors import (
-    AccessError,
     AuthenticationError,
-    DimensionRefusedError,
     ModelNotFoundError,
     ModerationError,
+    PermissionDeniedError,
     RateLimitError,
     ServiceError,
-    TextRefusedError,
+    TextRejectedError,
+    UnsupportedDimensionError,
 )
 from qwen_embed.types import ProtocolName
 
@@ -27,16 +27,19 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
         "Asked {where}. A key belongs to one region: for a key of another, pass "
         "region= or set DASHSCOPE_REGION to one of {others}.",
     ),
-    (AccessError, "The account may not use {model} at {root}: check its rights and bills there."),
+    (
+        PermissionDeniedError,
+        "The account may not use {model} at {root}: check its rights and bills there.",
+    ),
     (ModelNotFoundError, "{where} does not offer {model!r} to this account."),
     (
-        DimensionRefusedError,
+        UnsupportedDimensionError,
         "Ask for a dimension that {model} makes, or for none. A server of your own that refuses "
-        "`dimensions`: set dimension_by='client', or start vLLM with --hf-overrides "
+        "`dimensions`: set truncate_locally=True, or start vLLM with --hf-overrides "
         "'{{\"is_matryoshka\": true}}'.",
     ),
     (ModerationError, "Leave the text out, or rephrase it."),
-    (TextRefusedError, "If the text is too long, split it into smaller chunks, or set long_text."),
+    (TextRejectedError, "If the text is too long, split it into smaller chunks, or set long_text."),
     (RateLimitError, "Lower max_concurrency, or ask for a larger quota."),
 )
 _REDIRECTED = (

@@ -12,10 +12,10 @@ import msgspec
 
 from qwen_embed.errors import InvalidResponseError
 from qwen_embed.protocols.base import (
-    Answer,
+    Codec,
     DenseRow,
     Parameters,
-    Wire,
+    ParsedResponse,
     check_lengths,
     encode_body,
     in_order,
@@ -28,7 +28,7 @@ from qwen_embed.protocols.decoding import (
     parse_arrays,
     parse_json,
 )
-from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.protocols.errors import parse_error
 from qwen_embed.sparse import MAX_INDEX, SparseRow, merge_entries
 from qwen_embed.types import Output
 
@@ -39,7 +39,7 @@ def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
     """Return the body of a request.
 
     Raises:
-        TextRefusedError: If the body is larger than the service takes.
+        TextRejectedError: If the body is larger than the service takes.
 
     Example:
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
@@ -92,15 +92,15 @@ class _Success(msgspec.Struct):
     code: str | None = None
 
 
-def parse_answer(
+def parse_response(
     body: bytes,
     *,
     count: int,
     dimension: int | None,
     output: Output = "dense",
     arrays: bool = False,
-    cut: bool = False,
-) -> Answer:
+    truncate: bool = False,
+) -> ParsedResponse:
     """Return the rows of a 200 answer, in the order of the request's texts.
 
     A vector's values are finite numbers and nothing else; whole numbers become floats. Where a
@@ -113,18 +113,18 @@ def parse_answer(
         output: Which vectors were asked for.
         arrays: Whether dense rows may be arrays, which are read without a float object for each
             value.
-        cut: Never: the service makes vectors of the length that is asked for.
+        truncate: Never: the service makes vectors of the length that is asked for.
 
     Raises:
         InvalidResponseError: If the answer is not one whole row for each text.
         MalformedResponseError: If the body is not whole JSON.
         ServiceError: If the body is a refusal all the same: the service may send one with 200.
     """
-    del cut
+    del truncate
     parse = parse_arrays if arrays and output == "dense" else parse_json
     success = checked(parse(body), _Success)
     if success.code:
-        raise parse_refusal(200, {}, body)
+        raise parse_error(200, {}, body)
     if success.output is None:
         raise InvalidResponseError("The answer holds no embeddings.")
     answered = [(row.text_index, row) for row in success.output.embeddings]
@@ -133,7 +133,7 @@ def parse_answer(
     if output != "sparse":
         dense = [checked_row(row.embedding, row) for row in rows]
         check_lengths(dense, dimension)
-    return Answer(
+    return ParsedResponse(
         dense=dense,
         sparse=[] if output == "dense" else [_sparse(row) for row in rows],
         tokens=(success.usage and success.usage.total_tokens) or 0,
@@ -153,4 +153,4 @@ def _sparse(row: _Row) -> SparseRow:
     return merge_entries(largest)
 
 
-NATIVE = Wire(PATH, build_body, parse_answer)
+NATIVE = Codec(PATH, build_body, parse_response)

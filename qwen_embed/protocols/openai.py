@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 
 from qwen_embed.errors import InvalidResponseError
 from qwen_embed.protocols.base import (
-    Answer,
+    Codec,
     DenseRow,
     Parameters,
-    Wire,
+    ParsedResponse,
     check_lengths,
     encode_body,
     in_order,
 )
 from qwen_embed.protocols.decoding import TokenCount, checked, checked_row, parse_arrays, parse_json
-from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.protocols.errors import parse_error
 from qwen_embed.types import Output
 
 PATH = "/embeddings"
 
 _CUT_HERE = (
-    "If the server takes no notice of `dimensions`, set dimension_by='client': longer rows are "
+    "If the server takes no notice of `dimensions`, set truncate_locally=True: longer rows are "
     "then cut here and scaled to unit length."
 )
 _TOO_SHORT = "The model makes shorter vectors: ask for a smaller dimension."
@@ -53,7 +53,7 @@ def build_body(
             as long and need no parsing, or printed.
 
     Raises:
-        TextRefusedError: If the body is larger than the service takes.
+        TextRejectedError: If the body is larger than the service takes.
 
     Example:
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
@@ -67,7 +67,7 @@ def build_body(
         "input": texts,
         "encoding_format": encoding_format,
     }
-    if parameters.dimension is not None and not parameters.cut:
+    if parameters.dimension is not None and not parameters.truncate:
         body["dimensions"] = parameters.dimension
     return encode_body(body)
 
@@ -95,15 +95,15 @@ class _Success(msgspec.Struct):
     error: Any = None
 
 
-def parse_answer(
+def parse_response(
     body: bytes,
     *,
     count: int,
     dimension: int | None,
     output: Output = "dense",
     arrays: bool = False,
-    cut: bool = False,
-) -> Answer:
+    truncate: bool = False,
+) -> ParsedResponse:
     """Return the rows of a 200 answer, in the order of the request's texts.
 
     Numbers may come as base64 or printed, whatever was asked for: servers differ.
@@ -114,7 +114,7 @@ def parse_answer(
         dimension: The length that every row must have, or `None` where any will do that all share.
         output: Which vectors were asked for: this protocol has dense ones only.
         arrays: Whether dense rows may be arrays.
-        cut: Whether longer rows are cut to `dimension` and scaled to unit length.
+        truncate: Whether longer rows are cut to `dimension` and scaled to unit length.
 
     Raises:
         InvalidResponseError: If the answer is not one whole row for each text.
@@ -125,12 +125,12 @@ def parse_answer(
     parse = parse_arrays if arrays else parse_json
     success = checked(parse(body), _Success)
     if success.error is not None or (success.code and success.data is None):
-        raise parse_refusal(200, {}, body)
+        raise parse_error(200, {}, body)
     if success.data is None:
         raise InvalidResponseError("The answer holds no embeddings.")
     answered = [(row.index, row) for row in success.data]
     rows: list[DenseRow] = [_dense(row) for row in in_order(answered, count, "index")]
-    if cut and dimension is not None:
+    if truncate and dimension is not None:
         check_lengths(rows, len(rows[0]))
         if len(rows[0]) < dimension:
             check_lengths(rows, dimension, hint=_TOO_SHORT)
@@ -139,7 +139,7 @@ def parse_answer(
     if not arrays:
         rows = [row if isinstance(row, list) else row.tolist() for row in rows]
     usage = success.usage or _Usage()
-    return Answer(
+    return ParsedResponse(
         dense=rows,
         tokens=usage.total_tokens or usage.prompt_tokens or 0,
         request_id=None if success.id is None else str(success.id),
@@ -168,10 +168,10 @@ def _unit(row: NDArray[np.float64]) -> NDArray[np.float64]:
     return _unit(row / largest) if largest else row
 
 
-OPENAI = Wire(
+OPENAI = Codec(
     PATH,
     build_body,
-    parse_answer,
+    parse_response,
     "base64",
-    plainer=Wire(PATH, partial(build_body, encoding_format="float"), parse_answer, "float"),
+    fallback=Codec(PATH, partial(build_body, encoding_format="float"), parse_response, "float"),
 )

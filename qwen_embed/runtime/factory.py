@@ -21,7 +21,7 @@ from qwen_embed.models import find_model
 from qwen_embed.pipeline.dispatcher import Pipeline
 from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.process.fork_safety import no_fork
-from qwen_embed.protocols.base import Wire
+from qwen_embed.protocols.base import Codec
 from qwen_embed.protocols.hints import advise
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.protocols.openai import OPENAI
@@ -69,7 +69,7 @@ def build_tracing(settings: EmbeddingSettings) -> Tracing:
     )
 
 
-def wire_of(settings: EmbeddingSettings) -> Wire:
+def wire_of(settings: EmbeddingSettings) -> Codec:
     """Return the protocol that is spoken."""
     return NATIVE if settings.protocol == "native" else OPENAI
 

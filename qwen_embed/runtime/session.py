@@ -24,16 +24,16 @@ from qwen_embed.pipeline.collectors import (
     SPARSE,
     SPARSE_OF_NODES,
     SPARSE_WITH_TOKENS,
-    Form,
-    Rows,
+    Collector,
+    OutputFormat,
 )
 from qwen_embed.pipeline.dispatcher import Call, Pipeline
-from qwen_embed.pipeline.long_text import Cutter, Parts
+from qwen_embed.pipeline.long_text import Chunks, TextSplitter
 from qwen_embed.pipeline.pairing import NodeText, PairedRequest, PairedVectors
 from qwen_embed.pipeline.plan import Plan, as_list, plan_texts
 from qwen_embed.protocols.base import Parameters
 from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Limits
-from qwen_embed.results import Embedded
+from qwen_embed.results import CallResult
 from qwen_embed.runtime import event_loop
 from qwen_embed.runtime.factory import (
     build_limiter,
@@ -43,7 +43,7 @@ from qwen_embed.runtime.factory import (
     open_cache,
 )
 from qwen_embed.runtime.stream import BLOCKS_AHEAD, Stream
-from qwen_embed.telemetry.events import CallRecord, Failure, Listen, observe
+from qwen_embed.telemetry.events import CallHook, CallRecord, Failure, observe
 from qwen_embed.telemetry.logs import Log
 from qwen_embed.types import Output, TextType
 from qwen_embed.usage import Usage
@@ -101,7 +101,9 @@ class Session:
 
     def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
         self._settings = settings
-        self._cutter = Cutter.of(settings.long_text, find_model(settings.model).tokens_per_text)
+        self._cutter = TextSplitter.of(
+            settings.long_text, find_model(settings.model).tokens_per_text
+        )
         self._width = settings.dimension or find_model(settings.model).default_dimension
         self._admit = admit
         self._tracing = build_tracing(settings)
@@ -130,10 +132,10 @@ class Session:
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: Form[R],
+        form: OutputFormat[R],
         *,
         show_progress: bool = False,
-    ) -> Embedded[R]:
+    ) -> CallResult[R]:
         """Return rows in a form, what failed, and what the call used.
 
         Args:
@@ -149,10 +151,10 @@ class Session:
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: Form[R],
+        form: OutputFormat[R],
         *,
         show_progress: bool = False,
-    ) -> Embedded[R]:
+    ) -> CallResult[R]:
         """Return rows in a form, what failed, and what the call used; see `embed`."""
         running = event_loop.current()
         return await running.arun(self._call(texts, text_type, form, show_progress=show_progress))
@@ -162,7 +164,7 @@ class Session:
         seconds = self._settings.total_timeout
         return None if seconds is None else time.monotonic() + seconds
 
-    def stream(self, form: Form[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
+    def stream(self, form: OutputFormat[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
         """Return a stream of documents that is embedded in blocks.
 
         Args:
@@ -243,12 +245,12 @@ class Session:
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: Form[R],
+        form: OutputFormat[R],
         *,
         show_progress: bool = False,
         first: int | None = None,
         until: float | None = None,
-    ) -> Coroutine[Any, Any, Embedded[R]]:
+    ) -> Coroutine[Any, Any, CallResult[R]]:
         """Check the texts here and now; return what embeds them on the background loop.
 
         Where they are part of a stream, `first` is the place of the first of them.
@@ -283,19 +285,19 @@ class Session:
             settings.instruct,
             output,
             query_frame=settings.query_frame,
-            cut=settings.dimension_by == "client",
+            truncate=settings.truncate_locally,
         )
 
     async def _run(
         self,
         plan: Plan,
         call: Call,
-        rows: Rows[R],
+        rows: Collector[R],
         paired: PairedRequest | None,
         *,
         first: int,
         show_progress: bool,
-    ) -> Embedded[R]:
+    ) -> CallResult[R]:
         """Embed the texts of a plan on the background loop: the stages of a call, in their order.
 
         Each stage sends only what the ones before it left, and on the way back, whatever happened,
@@ -333,7 +335,7 @@ class Session:
                     call.usage.texts = _answered(plan, call)
                     self.usage.add(call.usage)
                 failures = _failures(plan, call.failures, first) if call.failures else ()
-                embedded = Embedded(
+                embedded = CallResult(
                     rows.result(plan, self._width), failures, plan.count, call.usage
                 )
                 if embedded.error is not None:
@@ -343,7 +345,7 @@ class Session:
             here.running.discard(task)
 
     def _ended(
-        self, error: RequestError | asyncio.CancelledError, plan: Plan, rows: Rows[Any]
+        self, error: RequestError | asyncio.CancelledError, plan: Plan, rows: Collector[Any]
     ) -> BaseException:
         """Return the error of a call that ended before its time, with the rows that had arrived."""
         if isinstance(error, asyncio.CancelledError) and not self._closed:
@@ -367,7 +369,7 @@ class Session:
             usage=call.usage,
         )
 
-    def _listeners(self) -> list[Listen]:
+    def _listeners(self) -> list[CallHook]:
         return [self._tracing.listen, Log(lambda: self.limits).listen]
 
     async def _dispatch(self, here: _OnLoop, call: Call) -> None:
@@ -406,7 +408,7 @@ async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def _split(cutter: Cutter, call: Call) -> AsyncIterator[None]:
+async def _split(cutter: TextSplitter, call: Call) -> AsyncIterator[None]:
     """Send parts in place of texts that are too long."""
     indices = range(len(call.texts)) if call.indices is None else call.indices
     texts = {index: call.texts[index] for index in indices}
@@ -414,7 +416,7 @@ async def _split(cutter: Cutter, call: Call) -> AsyncIterator[None]:
         yield
         return
     # A thread of its own, since megabytes take a while to count.
-    parts = await asyncio.to_thread(Parts, texts, cutter)
+    parts = await asyncio.to_thread(Chunks, texts, cutter)
     with parts.sent_for(call):
         yield
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from tqdm.auto import tqdm
 
 from qwen_embed.errors import InputError, PartialFailureError, TextFailure
-from qwen_embed.results import Embedded
+from qwen_embed.results import CallResult
 
 R = TypeVar("R")
 Row = TypeVar("Row")
@@ -43,14 +43,14 @@ class Stream(Generic[R, Row]):
         open_bar: Opens a progress bar, in texts; `None` where none is shown.
     """
 
-    submit: Callable[[Sequence[str], int], concurrent.futures.Future[Embedded[R]]]
+    submit: Callable[[Sequence[str], int], concurrent.futures.Future[CallResult[R]]]
     rows: Callable[[R], Iterable[Row]]
     block_size: int
     open_bar: Callable[[], tqdm[Any]] | None = None
     _bar: tqdm[Any] | None = None
     _started: int = 0
     _failures: list[TextFailure] = field(default_factory=list)
-    _pending: deque[concurrent.futures.Future[Embedded[R]]] = field(default_factory=deque)
+    _pending: deque[concurrent.futures.Future[CallResult[R]]] = field(default_factory=deque)
 
     def run(self, texts: Iterable[str]) -> Iterator[Row]:
         """Yield the rows of texts."""
@@ -92,14 +92,14 @@ class Stream(Generic[R, Row]):
             self._pending.append(self.submit(block, self._started))
         except InputError as error:
             # Raised in its turn: the rows before it were paid for.
-            failed: concurrent.futures.Future[Embedded[R]] = concurrent.futures.Future()
+            failed: concurrent.futures.Future[CallResult[R]] = concurrent.futures.Future()
             failed.set_exception(error)
             self._pending.append(failed)
             return False
         self._started += len(block)
         return True
 
-    def _finish(self, embedded: Embedded[R]) -> Iterable[Row]:
+    def _finish(self, embedded: CallResult[R]) -> Iterable[Row]:
         self._failures += embedded.failures
         if self._bar is not None:
             self._bar.update(embedded.count)

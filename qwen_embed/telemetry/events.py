@@ -99,9 +99,9 @@ class CallRecord:
     failure: Failure | None = None
 
 
-Listener = Callable[[RequestRecord], AbstractContextManager[object]]
+RequestHook = Callable[[RequestRecord], AbstractContextManager[object]]
 """Listens to one request of a call, which runs within the context."""
-Listen = Callable[[CallRecord], "AbstractContextManager[Listener] | None"]
+CallHook = Callable[[CallRecord], "AbstractContextManager[RequestHook] | None"]
 """Listens to one call, which runs within the context; `None` where nobody would hear of it."""
 
 
@@ -113,7 +113,7 @@ class Observer:
         clock: Returns seconds that never go back.
     """
 
-    def __init__(self, listeners: Sequence[Listener], clock: Callable[[], float]) -> None:
+    def __init__(self, listeners: Sequence[RequestHook], clock: Callable[[], float]) -> None:
         self._listeners = listeners
         self._clock = clock
 
@@ -137,12 +137,12 @@ class Observer:
                     record.request_id = record.failure.request_id
 
 
-NOBODY = Observer((), clock=lambda: 0.0)
+NULL_OBSERVER = Observer((), clock=lambda: 0.0)
 """Where nobody listens."""
 
 
 def observe(
-    call: CallRecord, listen: Iterable[Listen], *, clock: Callable[[], float]
+    call: CallRecord, listen: Iterable[CallHook], *, clock: Callable[[], float]
 ) -> AbstractContextManager[Observer]:
     """Observe a call that runs within the context.
 
@@ -152,12 +152,14 @@ def observe(
         clock: Returns seconds that never go back.
     """
     heard = [listener for each in listen if (listener := each(call)) is not None]
-    return _observed(call, heard, clock) if heard else nullcontext(NOBODY)
+    return _observed(call, heard, clock) if heard else nullcontext(NULL_OBSERVER)
 
 
 @contextmanager
 def _observed(
-    call: CallRecord, heard: Sequence[AbstractContextManager[Listener]], clock: Callable[[], float]
+    call: CallRecord,
+    heard: Sequence[AbstractContextManager[RequestHook]],
+    clock: Callable[[], float],
 ) -> Iterator[Observer]:
     with ExitStack() as stack:
         observer = Observer([stack.enter_context(listener) for listener in heard], clock)

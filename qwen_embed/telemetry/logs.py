@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from qwen_embed.rate_limit.limiter import Limits
-from qwen_embed.telemetry.events import CallRecord, Failure, Listener, RequestRecord
+from qwen_embed.telemetry.events import CallRecord, Failure, RequestHook, RequestRecord
 
 _LOGGER = logging.getLogger("qwen_embed")
 _LOGGER.addHandler(logging.NullHandler())
@@ -27,12 +27,12 @@ class Log:
     def __init__(self, limits: Callable[[], Limits]) -> None:
         self._limits = limits
 
-    def listen(self, call: CallRecord) -> AbstractContextManager[Listener] | None:
+    def listen(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
         """Return the context of a call, or `None` where the logger's level lets nothing pass."""
         return self._call(call) if _LOGGER.isEnabledFor(logging.INFO) else None
 
     @contextmanager
-    def _call(self, call: CallRecord) -> Iterator[Listener]:
+    def _call(self, call: CallRecord) -> Iterator[RequestHook]:
         try:
             yield partial(self._request, call)
         finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qwen_embed.config.endpoints import speaks_for_service
-from qwen_embed.telemetry.events import CallRecord, Failure, Listener, RequestRecord
+from qwen_embed.telemetry.events import CallRecord, Failure, RequestHook, RequestRecord
 from qwen_embed.types import ProtocolName
 from qwen_embed.version import __version__
 
@@ -50,7 +50,7 @@ class Tracing:
         }
         self._tracer: Tracer | None = None
 
-    def listen(self, call: CallRecord) -> AbstractContextManager[Listener] | None:
+    def listen(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
         """Return the context of a call's span, or `None` where nobody records it."""
         tracer = self._tracer = self._tracer or _find_tracer()
         if tracer is None:
@@ -67,7 +67,7 @@ class Tracing:
         return self._call(tracer, call, span) if span.is_recording() else None
 
     @contextmanager
-    def _call(self, tracer: Tracer, call: CallRecord, span: Span) -> Iterator[Listener]:
+    def _call(self, tracer: Tracer, call: CallRecord, span: Span) -> Iterator[RequestHook]:
         with _within(span):
             try:
                 yield partial(self._request, tracer)

@@ -41,7 +41,7 @@ _TRUST = (
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """An HTTP answer: its status, headers and whole body."""
 
     status: int
@@ -52,7 +52,7 @@ class Reply:
 class Transport(Protocol):
     """What the pipeline asks of anything that carries requests."""
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes) -> Response:
         """Send a JSON body to `path` below the service's root and return the answer.
 
         Raises:
@@ -99,7 +99,7 @@ class AiohttpTransport(Transport):
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes) -> Response:
         """Send a JSON body to `path` below the service's root and return the answer."""
         failure: RequestError
         try:
@@ -112,7 +112,7 @@ class AiohttpTransport(Transport):
                 proxy=self._proxy,
             ) as response:
                 answer = await _read(response)
-                return Reply(
+                return Response(
                     response.status,
                     response.headers,
                     without_key(self._api_key, response.status, answer),

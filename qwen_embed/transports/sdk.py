@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from qwen_embed.config.sdk_clients import SdkClient
 from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
 from qwen_embed.process.worker_threads import WorkerThreads
-from qwen_embed.transports.default import Reply, Transport, told, without_key
+from qwen_embed.transports.default import Response, Transport, told, without_key
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -77,7 +77,7 @@ class SdkTransport(Transport):
         else:
             self._threads = WorkerThreads(connections, "qwen-embed-client")
 
-    async def post(self, path: str, body: bytes) -> Reply:
+    async def post(self, path: str, body: bytes) -> Response:
         """Send a JSON body to `path` below the client's root and return the answer."""
         failure: RequestError
         try:
@@ -90,7 +90,7 @@ class SdkTransport(Transport):
             failure = ConnectionFailedError(told(cause, self._api_key))
         else:
             status = response.status_code
-            return Reply(
+            return Response(
                 status, response.headers, without_key(self._api_key, status, response.content)
             )
         raise failure

@@ -1,4 +1,4 @@
-"""Parts of LangChain that embed on their own: what they send in which role, and how often."""
+"""Chunks of LangChain that embed on their own: what they send in which role, and how often."""
 
 from __future__ import annotations
 

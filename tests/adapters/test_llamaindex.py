@@ -24,7 +24,7 @@ from llama_index_instrumentation.span_handlers import SimpleSpanHandler
 from pydantic import ValidationError
 
 from llamaindex_qwen_embed import EmbeddingUsageEvent, QwenEmbedding, QwenSparseEmbedding, events
-from qwen_embed import AccessError, AuthenticationError, InputError, PartialFailureError
+from qwen_embed import AuthenticationError, InputError, PartialFailureError, PermissionDeniedError
 from qwen_embed.emulator import Emulator
 from qwen_embed.protocols.native import NATIVE
 from tests.support.faces import API_KEY
@@ -151,7 +151,7 @@ def test_a_dict_holds_what_changes_a_vector_and_makes_the_object_again(service):
         "instruct": "Find it",
         "protocol": "native",
         "query_template": None,
-        "dimension_by": "server",
+        "truncate_locally": False,
         "normalize": True,
         "long_text": "error",
         "empty_text": "error",
@@ -272,11 +272,11 @@ def test_vectors_that_arrived_survive_the_end_of_the_call(service, batch):
 
     def arrears_after_two(raw, **expected):
         if limiter.served == served + 2:
-            raise AccessError("In arrears.", status_code=400, code="Arrearage")
-        return NATIVE.parse_answer(raw, **expected)
+            raise PermissionDeniedError("In arrears.", status_code=400, code="Arrearage")
+        return NATIVE.parse_response(raw, **expected)
 
-    pipeline._wire = replace(NATIVE, parse_answer=arrears_after_two)
-    with pytest.raises(AccessError) as caught:
+    pipeline._wire = replace(NATIVE, parse_response=arrears_after_two)
+    with pytest.raises(PermissionDeniedError) as caught:
         batch(embedding, TEXTS)
 
     lengths = [None if row is None else len(row) for row in caught.value.result]

@@ -1,4 +1,4 @@
-"""Parts of LlamaIndex that embed on their own: what they send in which role, and how often."""
+"""Chunks of LlamaIndex that embed on their own: what they send in which role, and how often."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_options_reach_the_service():
 
 
 def test_it_plays_a_self_hosted_server_without_a_key():
-    with running("--plays", "vllm") as (_, greeting):
+    with running("--backend", "vllm") as (_, greeting):
         url = re.search(r"http://\S+/v1\n", greeting).group().strip()
         assert "Emulator of vllm with Qwen3-Embedding" in greeting
         assert "Qwen/Qwen3-Embedding-0.6B, Qwen/Qwen3-Embedding-4B" in greeting

@@ -238,7 +238,7 @@ def test_a_model_may_be_changed_for_both_protocols(service):
 
 
 def test_a_storm_blows_in_the_form_of_the_protocol(service):
-    service.storm(1, seed=2)  # whose first fault is a 429
+    service.inject_faults(1, seed=2)  # whose first fault is a 429
     reply = embed_openai(service, "a")
     code = "limit_requests"
     assert refusal_of(reply) == of_the_door(429, code, "please try again later.", code)

@@ -204,7 +204,7 @@ QWEN3 = {"model": "Qwen/Qwen3-Embedding-0.6B"}
 
 @pytest.mark.parametrize("plays", ["vllm", "tei", "lm-studio"])
 async def test_openai_gets_vectors_of_self_hosted_servers(create, plays):
-    with Emulator(plays=plays) as server:
+    with Emulator(backend=plays) as server:
         response = await create(server, ["风急天高", "hello"], **QWEN3)
     assert [len(row.embedding) for row in response.data] == [1024, 1024]
     assert response.usage.total_tokens == 6
@@ -214,7 +214,7 @@ async def test_openai_gets_vectors_of_self_hosted_servers(create, plays):
     ("plays", "length"), [("vllm-matryoshka", 256), ("tei", 256), ("lm-studio", 1024)]
 )
 async def test_openai_gets_vectors_of_the_length_that_servers_give(create, plays, length):
-    with Emulator(plays=plays) as server:
+    with Emulator(backend=plays) as server:
         response = await create(server, "hello", dimensions=256, **QWEN3)
     assert len(response.data[0].embedding) == length
 
@@ -222,13 +222,16 @@ async def test_openai_gets_vectors_of_the_length_that_servers_give(create, plays
 @pytest.mark.parametrize("plays", ["vllm", "vllm-0.10.0"])
 async def test_openai_raises_the_refusal_of_dimensions(openai, create, plays):
     with (
-        Emulator(plays=plays) as server,
+        Emulator(backend=plays) as server,
         pytest.raises(openai.BadRequestError, match="does not support matryoshka representation"),
     ):
         await create(server, "hello", dimensions=256, **QWEN3)
 
 
 async def test_openai_raises_the_refusal_of_too_many_texts(openai, create):
-    with Emulator(plays="tei") as server, pytest.raises(openai.UnprocessableEntityError) as caught:
+    with (
+        Emulator(backend="tei") as server,
+        pytest.raises(openai.UnprocessableEntityError) as caught,
+    ):
         await create(server, ["a"] * 33, **QWEN3)
     assert "batch size 33 > maximum allowed batch size 32" in str(caught.value)

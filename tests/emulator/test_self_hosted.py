@@ -21,7 +21,7 @@ ALL = [*VLLMS, "tei", "lm-studio"]
 
 @pytest.fixture
 def server(request):
-    with Emulator(plays=request.param) as server:
+    with Emulator(backend=request.param) as server:
         yield server
 
 
@@ -57,7 +57,7 @@ def test_the_examples_in_docstrings_are_true():
 
 def test_a_server_that_nobody_knows_is_a_mistake():
     with pytest.raises(ValueError, match="cannot play 'ollama': use service, vllm"):
-        Emulator(plays="ollama")
+        Emulator(backend="ollama")
 
 
 @each(*ALL)
@@ -80,7 +80,7 @@ def test_no_key_is_asked_for_unless_one_is_chosen(server):
 
 @pytest.mark.parametrize(("plays", "body"), [("vllm", b'{"error":"Unauthorized"}'), ("tei", b"")])
 def test_a_wrong_key_is_refused(plays, body):
-    with Emulator(plays=plays, api_key="sk-mine") as server:
+    with Emulator(backend=plays, api_key="sk-mine") as server:
         reply = ask(server, "a")
     assert (reply.status, reply.raw) == (401, body)
 
@@ -350,7 +350,7 @@ class Roles:
 def test_the_engine_is_asked_once_for_each_role_and_rows_stay_in_order():
     engine = Roles()
     texts = ["a", "Instruct: Find it\nQuery:bb", "ccc", "Instruct: Find it\nQuery:dddd"]
-    with Emulator(plays="vllm", engine=engine) as server:
+    with Emulator(backend="vllm", engine=engine) as server:
         together = vectors(ask(server, texts))
         asked = engine.asked[:]
         alone = [vectors(ask(server, text))[0] for text in texts]

@@ -437,11 +437,11 @@ def test_nothing_listens_any_more_once_stopped():
 
 
 def test_a_storm_makes_a_part_of_all_requests_go_wrong_by_chance(service):
-    service.storm(0.5, seed=1)
+    service.inject_faults(0.5, seed=1)
     for _ in range(40):
         with contextlib.suppress(Exception):
             embed(service, ["a"])
-    service.storm(0)
+    service.inject_faults(0)
 
     whole = [request for request in service.requests if request.status == 200 and request.whole]
     assert 10 <= len(whole) <= 30
@@ -450,4 +450,4 @@ def test_a_storm_makes_a_part_of_all_requests_go_wrong_by_chance(service):
 
 def test_a_storm_has_a_rate_from_0_to_1(service):
     with pytest.raises(ValueError, match="rate"):
-        service.storm(1.5)
+        service.inject_faults(1.5)

@@ -13,7 +13,7 @@ from qwen_embed import (
     EmbeddingResult,
     PartialFailureError,
     QwenEmbedder,
-    TextRefusedError,
+    TextRejectedError,
 )
 from qwen_embed.pipeline import long_text as long_text_module
 from qwen_embed.tokenizer import load_tokenizer
@@ -153,7 +153,7 @@ def test_a_text_of_which_a_part_fails_fails_alone(face, service, long_text):
     [failure] = caught.value.failures
     assert failure.index == 15
     assert failure.text == LONG[:80]
-    assert isinstance(failure.error, TextRefusedError)
+    assert isinstance(failure.error, TextRejectedError)
     rows = as_lists(caught.value.result)
     assert [n for n, row in enumerate(rows) if row is None or np.isnan(row).all()] == [15]
 
@@ -164,7 +164,7 @@ def test_a_parameter_that_the_service_always_refuses_does_not_shorten_the_corpus
     texts = [f"{n} {LONG[:40_000]}" for n in range(20)]
     embeddings = face(service, long_text="truncate", max_concurrency=1, requests_per_minute=600_000)
 
-    with pytest.raises(TextRefusedError, match="no such parameter"):
+    with pytest.raises(TextRejectedError, match="no such parameter"):
         face.documents(embeddings, texts)
 
     assert len(service.requests) < 40

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qwen_embed.emulator import Emulator
-from qwen_embed.errors import RolesLostWarning
+from qwen_embed.errors import QueryRoleWarning
 from tests.support.faces import API_KEY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ ORIGINS = ["dashscope", "llamaindex-dashscope", "openai", "self-hosted", "llamai
 
 @pytest.fixture
 def own_server():
-    with Emulator(plays="vllm") as server:
+    with Emulator(backend="vllm") as server:
         yield server
 
 
@@ -44,7 +44,7 @@ def run(service, own_server, monkeypatch):
             program = program.replace(named, address)
         names = {"API_KEY": API_KEY}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RolesLostWarning)
+            warnings.simplefilter("ignore", QueryRoleWarning)
             exec(compile(program, "docs/migrating.md", "exec"), names)  # noqa: S102 -- our own page
         return np.array(names["documents"]), np.array(names["query"])
 

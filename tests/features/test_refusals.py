@@ -17,7 +17,7 @@ from qwen_embed import (
     RateLimitError,
     RequestTimeoutError,
     ServerError,
-    TextRefusedError,
+    TextRejectedError,
 )
 from qwen_embed.pipeline.retry import RetryPolicy
 from tests.support.faces import one_face_a_package
@@ -106,7 +106,7 @@ def test_a_text_at_fault_fails_alone_and_the_others_have_their_rows(face, servic
     [failure] = caught.value.failures
     assert failure.index == 13
     assert failure.text.startswith("word word")
-    assert isinstance(failure.error, TextRefusedError)
+    assert isinstance(failure.error, TextRejectedError)
     result = caught.value.result
     rows = list(result.dense if isinstance(result, EmbeddingResult) else result)
     assert len(rows) == 40
@@ -132,7 +132,7 @@ def test_a_single_text_at_fault_raises_its_own_error(face, service):
 def test_a_parameter_that_the_service_always_refuses_does_not_bisect_the_corpus(face, service):
     service.fail_next(5000, status=400, code="InvalidParameter", message="no such parameter")
 
-    with pytest.raises(TextRefusedError, match="no such parameter"):
+    with pytest.raises(TextRejectedError, match="no such parameter"):
         face.documents(face(service), [f"text {n}" for n in range(2000)])
 
     assert len(service.requests) < 40

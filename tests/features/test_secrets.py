@@ -18,7 +18,7 @@ from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
 from qwen_embed import (
     AuthenticationError,
-    PlainHttpWarning,
+    InsecureHttpWarning,
     QwenEmbedder,
 )
 from qwen_embed.config import user_warnings
@@ -288,7 +288,7 @@ def no_host_was_warned_of(monkeypatch):
 class TestPlainHttp:
     def test_another_machine_is_warned_of_at_the_users_line(self, face):
         line = sys._getframe().f_lineno + 2
-        with pytest.warns(PlainHttpWarning, match=r"gateway\.test unencrypted") as caught:
+        with pytest.warns(InsecureHttpWarning, match=r"gateway\.test unencrypted") as caught:
             face.make(api_key=API_KEY, base_url="http://gateway.test:8080")
 
         assert [(each.filename, each.lineno) for each in caught] == [(__file__, line)]
@@ -297,7 +297,7 @@ class TestPlainHttp:
     def test_a_copy_is_warned_of_at_the_users_line(self, face):
         made = face.make(api_key=API_KEY)
 
-        with pytest.warns(PlainHttpWarning) as caught:
+        with pytest.warns(InsecureHttpWarning) as caught:
             made.model_copy(update={"base_url": "http://gateway.test"})
 
         assert [each.filename for each in caught] == [__file__]

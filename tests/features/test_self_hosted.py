@@ -11,14 +11,14 @@ from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
 from qwen_embed.errors import (
     AuthenticationError,
-    DimensionRefusedError,
     InvalidResponseError,
     PartialFailureError,
     RequestError,
+    UnsupportedDimensionError,
 )
 from tests.support.faces import API_KEY, one_face_a_package
 
-pytestmark = pytest.mark.filterwarnings("ignore::qwen_embed.errors.RolesLostWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::qwen_embed.errors.QueryRoleWarning")
 
 MODEL = "Qwen/Qwen3-Embedding-0.6B"
 TEXTS = [f"text {n}" for n in range(25)]
@@ -26,12 +26,12 @@ TEXTS = [f"text {n}" for n in range(25)]
 
 @pytest.fixture
 def vllm():
-    with Emulator(plays="vllm") as server:
+    with Emulator(backend="vllm") as server:
         yield server
 
 
 def playing(name):
-    return Emulator(plays=name)
+    return Emulator(backend=name)
 
 
 def own(face, server, **options):
@@ -89,7 +89,7 @@ def test_a_server_that_does_not_know_base64_is_asked_for_numbers(face, vllm):
 def test_a_storm_loses_nothing_by_the_compatible_protocol(service, face, no_waiting):
     embeddings = face(service, base_url=service.openai_url, dimension=64, max_retries=20)
     calm = face.documents(embeddings, TEXTS * 2)
-    service.storm(0.2, seed=1)
+    service.inject_faults(0.2, seed=1)
 
     assert face.documents(embeddings, TEXTS * 2) == calm
 
@@ -134,7 +134,7 @@ def test_a_server_that_refuses_dimensions_is_asked_once_and_the_error_says_what_
     with playing(server) as running:
         embeddings = own(face, running, dimension=256)
 
-        with pytest.raises(DimensionRefusedError, match=r"matryoshka.*dimension_by='client'"):
+        with pytest.raises(UnsupportedDimensionError, match=r"matryoshka.*truncate_locally=True"):
             face.documents(embeddings, [f"text {n}" for n in range(1000)])
 
         assert len(running.requests) <= 4
@@ -146,7 +146,7 @@ def test_rows_are_cut_and_scaled_here_where_the_server_does_not(face, server):
     with playing(server) as running:
         whole = face.documents(own(face, running), ["The wind rises."])[0]
         cut = face.documents(
-            own(face, running, dimension=256, dimension_by="client"), ["The wind rises."]
+            own(face, running, dimension=256, truncate_locally=True), ["The wind rises."]
         )[0]
 
     norm = math.hypot(*whole[:256])
@@ -157,7 +157,7 @@ def test_rows_are_cut_and_scaled_here_where_the_server_does_not(face, server):
 def test_a_server_that_cuts_gives_what_is_cut_here(face):
     with playing("vllm-matryoshka") as running:
         there = face.documents(own(face, running, dimension=256), TEXTS)
-        here = face.documents(own(face, running, dimension=256, dimension_by="client"), TEXTS)
+        here = face.documents(own(face, running, dimension=256, truncate_locally=True), TEXTS)
 
     assert here == [pytest.approx(row, abs=1e-6) for row in there]
 
@@ -166,7 +166,7 @@ def test_a_server_that_ignores_dimensions_is_noticed_and_nothing_is_stored(face)
     with playing("lm-studio") as running:
         embeddings = own(face, running, dimension=256)
 
-        with pytest.raises(InvalidResponseError, match=r"1024 numbers where 256 are due.*client"):
+        with pytest.raises(InvalidResponseError, match=r"1024 numbers where 256 are due.*truncate_locally"):
             face.documents(embeddings, TEXTS)
 
 
@@ -181,7 +181,7 @@ def test_a_smaller_cap_of_a_server_is_learnt(face):
 
 def test_a_key_that_a_server_of_ones_own_does_not_take_is_told_of(face, monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", API_KEY)
-    with Emulator(plays="vllm", api_key="sk-of-mine") as running:
+    with Emulator(backend="vllm", api_key="sk-of-mine") as running:
         with pytest.raises(AuthenticationError, match="key that this server expects"):
             face.query(own(face, running), "a")
         assert running.requests[0].api_key is None

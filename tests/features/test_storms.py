@@ -17,7 +17,7 @@ from qwen_embed import (
     PartialFailureError,
     QwenEmbedder,
     RequestTimeoutError,
-    TextRefusedError,
+    TextRejectedError,
 )
 from qwen_embed.emulator import Emulator
 from qwen_embed.emulator.tokens import count_tokens
@@ -47,7 +47,7 @@ def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_r
     with QwenEmbedder(**options, max_retries=20) as embedder:
         embedder.embed_documents([f"warm {n}" for n in range(1000)])
         service.clear()
-        service.storm(0.1, seed=4)
+        service.inject_faults(0.1, seed=4)
 
         result = embedder.embed_documents(texts)
 
@@ -56,7 +56,7 @@ def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_r
     statuses = Counter(request.status for request in service.requests)
     assert {200, 429, 500, 502, 503, None} <= set(statuses)
     assert result.usage.requests == len(service.requests)
-    service.storm(0)
+    service.inject_faults(0)
     with QwenEmbedder(**options) as again:
         for index in random.Random(1).sample(range(10_000), 50):  # noqa: S311 -- no secret
             assert (again.embed_documents([texts[index]]).dense[0] == result.dense[index]).all()
@@ -67,7 +67,7 @@ def test_a_storm_loses_nothing_through_any_face(face, service, quick_repeats):
     texts = [f"text {n}" for n in range(400)]
     expected = face.documents(face(service, dimension=64), texts)
     service.clear()
-    service.storm(0.2, seed=7)
+    service.inject_faults(0.2, seed=7)
 
     rows = face.documents(face(service, dimension=64, max_retries=20), texts)
 
@@ -81,7 +81,7 @@ def test_a_text_at_fault_fails_alone_in_a_storm(service, quick_repeats):
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_retries=20) as embedder:
         embedder.embed_documents([f"warm {n}" for n in range(200)])
         service.clear()
-        service.storm(0.2, seed=1)
+        service.inject_faults(0.2, seed=1)
         with pytest.raises(PartialFailureError) as caught:
             embedder.embed_documents(texts)
 
@@ -199,7 +199,7 @@ def test_any_texts_get_their_rows_or_one_error_that_names_those_at_fault(texts, 
         assert list(caught.value.indices) == faulty
         assert emulator.requests == []
     elif unread:
-        with pytest.raises((PartialFailureError, TextRefusedError)) as caught:
+        with pytest.raises((PartialFailureError, TextRejectedError)) as caught:
             embedder.embed_documents(texts)
         if len(texts) > 1:
             assert [failure.index for failure in caught.value.failures] == unread

@@ -180,7 +180,7 @@ def as_float32(value: float) -> float:
         raise NoAnswerError("float32") from None
 
 
-def strict_compatible(body: bytes, count: int, dimension: int | None, cut: bool) -> Read:
+def strict_compatible(body: bytes, count: int, dimension: int | None, truncate: bool) -> Read:
     answer = strict_json(body)
     need(type(answer) is dict)
     rows, usage = answer.get("data"), answer.get("usage")
@@ -196,7 +196,7 @@ def strict_compatible(body: bytes, count: int, dimension: int | None, cut: bool)
         raise RefusedError
     need(rows is not None, "data")
     dense = [strict_vector(row["embedding"]) for row in strict_order(rows, "index", count)]
-    if cut and dimension is not None:
+    if truncate and dimension is not None:
         need_lengths(dense, None)
         dense = [unit(row[:dimension]) for row in dense]
     need_lengths(dense, dimension)

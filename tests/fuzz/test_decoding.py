@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from qwen_embed.errors import InvalidResponseError, MalformedResponseError, ServiceError
 from qwen_embed.protocols import decoding, native, openai
-from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.protocols.errors import parse_error
 from tests.fuzz.odd_answers import HEADERS, bodies, refusals
 from tests.fuzz.strict_reader import (
     NoAnswerError,
@@ -79,7 +79,7 @@ def test_a_native_answer_is_read_alike_in_every_way(data, count, dimension, outp
 
     expected = outcome(strict_native, body, **asked)
     for way in WAYS:
-        found = outcome(read, native.parse_answer, body, way, **asked)
+        found = outcome(read, native.parse_response, body, way, **asked)
         assert found in accepted(expected, body), way
 
 
@@ -87,11 +87,11 @@ def test_a_native_answer_is_read_alike_in_every_way(data, count, dimension, outp
 @given(st.data(), ROWS, st.sampled_from([None, 2]), st.booleans())
 def test_a_compatible_answer_is_read_alike_in_every_way(data, count, dimension, cut):
     body = data.draw(bodies("compatible", count))
-    asked = {"count": count, "dimension": dimension, "cut": cut}
+    asked = {"count": count, "dimension": dimension, "truncate": cut}
 
     expected = outcome(strict_compatible, body, **asked)
     for way in WAYS:
-        found = outcome(read, openai.parse_answer, body, way, **asked)
+        found = outcome(read, openai.parse_response, body, way, **asked)
         if cut and isinstance(expected, Read) and isinstance(found, Read):
             for row, due in zip(found.dense, expected.dense, strict=True):
                 assert row == pytest.approx(due, rel=1e-9, abs=1e-15), way
@@ -106,7 +106,7 @@ def test_a_compatible_answer_is_read_alike_in_every_way(data, count, dimension, 
     st.one_of(refusals(), st.binary(max_size=20), bodies("native", 1)),
 )
 def test_a_refusal_of_any_status_headers_and_bytes_is_a_typed_error(status, headers, body):
-    error = parse_refusal(
+    error = parse_error(
         status, headers, body, now=datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
     )
 

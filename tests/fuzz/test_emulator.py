@@ -55,7 +55,7 @@ values = st.recursive(
 
 
 @dataclass(frozen=True)
-class Answer:
+class ParsedResponse:
     """One HTTP answer."""
 
     status: int
@@ -85,7 +85,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def targets() -> Iterator[list[Target]]:
-    services = {name: Emulator(plays=name) for name in SERVERS}
+    services = {name: Emulator(backend=name) for name in SERVERS}
     with ExitStack() as running:
         for service in services.values():
             running.enter_context(service)
@@ -109,7 +109,7 @@ def post(path: str, body: bytes, *, last: bool = True, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body
 
 
-def exchange(port: int, request: bytes, *, end: bool = False) -> list[Answer]:
+def exchange(port: int, request: bytes, *, end: bool = False) -> list[ParsedResponse]:
     """Send bytes and return all answers until the server closes; `end` sends no more at once."""
     with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
         received = b""
@@ -126,7 +126,7 @@ def exchange(port: int, request: bytes, *, end: bool = False) -> list[Answer]:
     return list(answers_in(received))
 
 
-def answers_in(received: bytes) -> Iterator[Answer]:
+def answers_in(received: bytes) -> Iterator[ParsedResponse]:
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
         status_line, *lines = head.split(b"\r\n")
@@ -135,7 +135,7 @@ def answers_in(received: bytes) -> Iterator[Answer]:
         length = int(fields.get(b"content-length", 0))
         assert len(received) >= length, "an answer is cut short"
         if status != 100:
-            yield Answer(status, received[:length])
+            yield ParsedResponse(status, received[:length])
         received = received[length:]
 
 
@@ -160,7 +160,7 @@ class Listener(logging.Handler):
         self.messages.append(f"{record.getMessage()}: {error!r}")
 
 
-def check_refusal(target: Target, answer: Answer) -> None:
+def check_refusal(target: Target, answer: ParsedResponse) -> None:
     """Check that an answer is a success, or a refusal with words in it."""
     if answer.status == 200:
         assert isinstance(answer.json, dict)

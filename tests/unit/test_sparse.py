@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qwen_embed.errors import InvalidResponseError
 from qwen_embed.explain import shared_tokens
 from qwen_embed.protocols.base import Parameters
-from qwen_embed.protocols.native import build_body, parse_answer
+from qwen_embed.protocols.native import build_body, parse_response
 from qwen_embed.sparse import SparseRow, SparseVectors
 
 ROWS = st.lists(
@@ -44,7 +44,7 @@ def test_the_output_asked_for_is_sent(output):
 
 
 def test_entries_are_put_in_order_and_repeats_merged_by_the_largest_value():
-    [row] = parse_answer(
+    [row] = parse_response(
         answer([(9, 0.5), (2, 1.0), (9, 0.75), (2, 0.5)]),
         count=1,
         dimension=None,
@@ -55,7 +55,7 @@ def test_entries_are_put_in_order_and_repeats_merged_by_the_largest_value():
 
 
 def test_an_answer_of_sparse_alone_needs_no_dense_row():
-    read = parse_answer(answer([(2, 1.0)], dense=False), count=1, dimension=64, output="sparse")
+    read = parse_response(answer([(2, 1.0)], dense=False), count=1, dimension=64, output="sparse")
 
     assert (read.dense, len(read.sparse)) == ([], 1)
 
@@ -63,7 +63,7 @@ def test_an_answer_of_sparse_alone_needs_no_dense_row():
 def test_a_token_may_be_missing():
     body = answer([(2, 1.0)]).replace(b', "token": "t2"', b"")
 
-    [row] = parse_answer(body, count=1, dimension=None, output="sparse").sparse
+    [row] = parse_response(body, count=1, dimension=None, output="sparse").sparse
     assert row.tokens == ("",)
 
 
@@ -84,14 +84,14 @@ def test_a_token_may_be_missing():
 )
 def test_an_entry_that_no_store_takes_is_refused(entry):
     with pytest.raises(InvalidResponseError):
-        parse_answer(answer([entry]), count=1, dimension=None, output="sparse")
+        parse_response(answer([entry]), count=1, dimension=None, output="sparse")
 
 
 def test_a_missing_sparse_row_is_refused():
     body = json.dumps({"output": {"embeddings": [{"text_index": 0, "embedding": [1.0]}]}}).encode()
 
     with pytest.raises(InvalidResponseError, match="no sparse row"):
-        parse_answer(body, count=1, dimension=None, output="dense&sparse")
+        parse_response(body, count=1, dimension=None, output="dense&sparse")
 
 
 @given(ROWS)

@@ -18,7 +18,9 @@ from qwen_embed.models import MODELS, Model
 
 ServerName = Literal["service", "vllm", "vllm-matryoshka", "vllm-0.10.0", "tei", "lm-studio"]
 # Else `help` would explain `typing.Literal`.
-ServerName.__doc__ = """The name of a server, as `Emulator(plays=...)` takes it; see `Emulator`."""
+ServerName.__doc__ = (
+    """The name of a server, as `Emulator(backend=...)` takes it; see `Emulator`."""
+)
 SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 
 

@@ -22,7 +22,7 @@ from qwen_embed import (
     PartialFailureError,
     QwenEmbedder,
     RequestTimeoutError,
-    TextRefusedError,
+    TextRejectedError,
 )
 from qwen_embed.emulator import Emulator
 from qwen_embed.transports.default import AiohttpTransport
@@ -227,11 +227,11 @@ def test_texts_that_fail_make_the_call_an_error(face, service, spans):
 
 
 def test_a_single_text_that_fails_is_told_by_its_own_error(face, service, spans):
-    with pytest.raises(TextRefusedError):
+    with pytest.raises(TextRejectedError):
         face.query(face(service), TOO_LONG)
 
     assert {failure_of(span) for span in spans.all} == {
-        ("TextRefusedError", "400 InvalidParameter")
+        ("TextRejectedError", "400 InvalidParameter")
     }
 
 
@@ -418,7 +418,7 @@ def test_neither_key_nor_text_is_in_any_span(face, service, spans, failure):
 
 
 def test_a_server_of_ones_own_is_named_by_its_protocol_with_its_encoding(spans):
-    with Emulator(plays="vllm") as server:
+    with Emulator(backend="vllm") as server:
         made = QwenEmbedder(model="Qwen/Qwen3-Embedding-0.6B", base_url=server.openai_url)
         made.embed_query("wind")
         root = server.openai_url

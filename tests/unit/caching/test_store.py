@@ -19,11 +19,17 @@ import pytest
 
 from qwen_embed import VectorCache
 from qwen_embed.caching import connection as file_connection
-from qwen_embed.caching.collector import CachedRows, Keys, pack_sparse, unpack_dense, unpack_sparse
+from qwen_embed.caching.collector import (
+    CachingCollector,
+    Keys,
+    pack_sparse,
+    unpack_dense,
+    unpack_sparse,
+)
 from qwen_embed.caching.connection import FileError
 from qwen_embed.caching.store import NAME, VectorFile, vector_file
 from qwen_embed.config.settings import EmbeddingSettings
-from qwen_embed.protocols.base import Answer
+from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.sparse import SparseRow
 
 MIB = 1024**2
@@ -677,7 +683,7 @@ class Collector:
 
 
 def cached_rows(file, texts, collector=None):
-    return CachedRows(
+    return CachingCollector(
         collector or Collector(),
         file,
         texts=texts,
@@ -692,7 +698,7 @@ def keys_of(count):
 
 
 def answer(count):
-    return Answer(dense=[[float(n), 0.5] for n in range(count)], tokens=0, request_id=None)
+    return ParsedResponse(dense=[[float(n), 0.5] for n in range(count)], tokens=0, request_id=None)
 
 
 class TestFilling:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from qwen_embed import QwenEmbedder
 from qwen_embed.config.settings import EmbeddingSettings
-from qwen_embed.errors import InputError, RolesLostWarning
+from qwen_embed.errors import InputError, QueryRoleWarning
 from qwen_embed.models import QUERY_TEMPLATE
 
 COMPATIBLE = "https://dashscope.aliyuncs.com/compatible-mode/v1"
@@ -24,7 +24,7 @@ QWEN3 = "Qwen/Qwen3-Embedding-0.6B"
 
 def settings(**options):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RolesLostWarning)
+        warnings.simplefilter("ignore", QueryRoleWarning)
         return EmbeddingSettings(**options)
 
 
@@ -199,9 +199,12 @@ def test_without_an_instruction_the_template_names_the_models_own_task():
             r"template that holds \{task\}",
         ),
         ({"query_template": "q: {query}"}, "protocol='openai'"),
-        ({"dimension_by": "client", "dimension": 64}, "protocol='openai'"),
-        ({"base_url": OWN, "dimension_by": "client"}, "give one"),
-        ({"protocol": "openai", "dimension_by": "client", "dimension": 64}, "leave dimension_by"),
+        ({"truncate_locally": True, "dimension": 64}, "protocol='openai'"),
+        ({"base_url": OWN, "truncate_locally": True}, "give one"),
+        (
+            {"protocol": "openai", "truncate_locally": True, "dimension": 64},
+            "leave truncate_locally",
+        ),
         ({"model": QWEN3, "base_url": OWN, "dimension": 2048}, "up to 1024"),
     ],
 )
@@ -231,7 +234,7 @@ def test_a_match_cannot_be_explained_without_sparse_vectors():
     ],
 )
 def test_lost_roles_are_told_once_with_the_remedy(options, remedy):
-    with pytest.warns(RolesLostWarning, match=remedy) as told:
+    with pytest.warns(QueryRoleWarning, match=remedy) as told:
         EmbeddingSettings(api_key="sk-1", **options)
 
     assert len(told) == 1
@@ -256,7 +259,7 @@ def test_nothing_is_told_where_roles_are_kept_or_said_not_to_matter(options):
     "copied", [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))]
 )
 def test_a_copy_speaks_the_same_protocol_to_the_same_server(copied):
-    made = settings(model=QWEN3, base_url=OWN, dimension=64, dimension_by="client")
+    made = settings(model=QWEN3, base_url=OWN, dimension=64, truncate_locally=True)
 
     assert copied(made) == made
     assert copied(made).query_template == QUERY_TEMPLATE
@@ -275,7 +278,7 @@ def test_a_changed_copy_finds_anew_what_follows_from_the_change():
 def test_a_changed_protocol_asks_the_same_service_by_its_own_root():
     made = settings(api_key="sk-1", region="intl")
 
-    with pytest.warns(RolesLostWarning):
+    with pytest.warns(QueryRoleWarning):
         changed = made.model_copy(update={"protocol": "openai"})
 
     assert changed.base_url == COMPATIBLE.replace("dashscope.", "dashscope-intl.")

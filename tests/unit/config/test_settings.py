@@ -158,7 +158,7 @@ def test_a_dump_shows_what_changes_a_vector_and_nothing_else():
         "instruct": None,
         "protocol": "native",
         "query_template": None,
-        "dimension_by": "server",
+        "truncate_locally": False,
         "normalize": False,
         "long_text": "error",
         "empty_text": "error",

@@ -1,4 +1,4 @@
-"""Rows gathered into lists and into an array."""
+"""Collector gathered into lists and into an array."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from qwen_embed.errors import InvalidResponseError
-from qwen_embed.pipeline.collectors import ArrayRows, ListRows, SparseRows
+from qwen_embed.pipeline.collectors import ArrayCollector, ListCollector, SparseCollector
 from qwen_embed.pipeline.plan import plan_texts
-from qwen_embed.protocols.base import Answer
+from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.sparse import SparseRow
 
-FORMS = [ListRows, ArrayRows]
+FORMS = [ListCollector, ArrayCollector]
 
 
 def dense(rows):
-    return Answer(dense=rows, tokens=0, request_id=None)
+    return ParsedResponse(dense=rows, tokens=0, request_id=None)
 
 
 def as_lists(rows):
@@ -52,7 +52,7 @@ def test_rows_are_scaled_to_unit_length_and_zeros_stay_zeros(form):
 
 def test_a_row_that_never_came_is_none_in_lists_and_nan_in_an_array():
     plan = plan_texts(["a", "b"])
-    lists, array = ListRows(2, False), ArrayRows(2, False)
+    lists, array = ListCollector(2, False), ArrayCollector(2, False)
     for rows in (lists, array):
         rows.put([1], dense([[1.0, 2.0]]))
 
@@ -62,14 +62,14 @@ def test_a_row_that_never_came_is_none_in_lists_and_nan_in_an_array():
 
 def test_lists_are_handed_through_as_they_were_parsed():
     row = [1.0, 2.0]
-    rows = ListRows(1, False)
+    rows = ListCollector(1, False)
     rows.put([0], dense([row]))
 
     assert rows.result(plan_texts(["a"]), 2)[0] is row
 
 
 def test_an_array_is_float32_of_n_by_dimension():
-    rows = ArrayRows(1, False)
+    rows = ArrayCollector(1, False)
     rows.put([0], dense([[0.1, 0.2]]))
 
     result = rows.result(plan_texts(["a"]), 2)
@@ -77,7 +77,9 @@ def test_an_array_is_float32_of_n_by_dimension():
     assert (result.shape, result.dtype) == ((1, 2), np.float32)
 
 
-@pytest.mark.parametrize(("form", "empty"), [(ListRows, []), (ArrayRows, np.zeros((0, 4)))])
+@pytest.mark.parametrize(
+    ("form", "empty"), [(ListCollector, []), (ArrayCollector, np.zeros((0, 4)))]
+)
 def test_no_texts_give_no_rows(form, empty):
     result = form(0, False).result(plan_texts([]), 4)
 
@@ -85,9 +87,9 @@ def test_no_texts_give_no_rows(form, empty):
 
 
 def test_sparse_rows_of_duplicates_blanks_and_failures():
-    rows = SparseRows(3, False)
+    rows = SparseCollector(3, False)
     wind = SparseRow((2, 7), (1.0, 0.5), ("the", "wind"))
-    rows.put([0], Answer([], 0, None, sparse=[wind]))
+    rows.put([0], ParsedResponse([], 0, None, sparse=[wind]))
     plan = plan_texts(["a", "", "b", "a", "c"], empty_text="zero")
 
     result = rows.result(plan, None)
@@ -97,7 +99,7 @@ def test_sparse_rows_of_duplicates_blanks_and_failures():
 
 
 def test_a_number_that_float32_cannot_hold_is_no_row():
-    rows = ArrayRows(1, False)
+    rows = ArrayCollector(1, False)
 
     with pytest.raises(InvalidResponseError, match="float32"):
-        rows.put([0], Answer(dense=[[1.0, 1e39]], tokens=1, request_id=None))
+        rows.put([0], ParsedResponse(dense=[[1.0, 1e39]], tokens=1, request_id=None))

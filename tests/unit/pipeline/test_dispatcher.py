@@ -8,14 +8,14 @@ import json
 import pytest
 
 from qwen_embed.errors import (
-    AccessError,
     AuthenticationError,
     ConnectionFailedError,
     InvalidResponseError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
 )
-from qwen_embed.pipeline.collectors import ListRows
+from qwen_embed.pipeline.collectors import ListCollector
 from qwen_embed.pipeline.dispatcher import Call, Pipeline
 from qwen_embed.pipeline.plan import Plan
 from qwen_embed.pipeline.retry import RetryPolicy
@@ -23,7 +23,7 @@ from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.rate_limit.account import Account
 from qwen_embed.rate_limit.limiter import AccountLimiter, Gate
-from qwen_embed.transports.default import Reply
+from qwen_embed.transports.default import Response
 
 
 class Service:
@@ -49,13 +49,13 @@ class Service:
             raise refusal
         if isinstance(refusal, tuple):
             status, code = refusal
-            return Reply(status, {}, json.dumps({"code": code, "message": "no"}).encode())
+            return Response(status, {}, json.dumps({"code": code, "message": "no"}).encode())
         rows = [
             {"text_index": index, "embedding": [float(len(text))]}
             for index, text in enumerate(texts)
         ]
         body = {"output": {"embeddings": rows}, "usage": {"total_tokens": len(texts)}}
-        return Reply(200, {}, json.dumps(body).encode())
+        return Response(200, {}, json.dumps(body).encode())
 
     async def aclose(self):
         pass
@@ -99,7 +99,7 @@ def pipeline(service, *, batch_size=2, max_concurrency=4, max_retries=2):
 
 
 def call(texts):
-    return Call(texts, Parameters("m", "document"), ListRows(len(texts), False))
+    return Call(texts, Parameters("m", "document"), ListCollector(len(texts), False))
 
 
 def rows(call):
@@ -148,7 +148,7 @@ async def test_only_the_failed_request_is_repeated(service):
 async def test_what_no_retry_heals_cancels_what_is_in_flight(service):
     service.refuse = lambda texts, number: (400, "Arrearage") if number == 3 else "hang"
 
-    with pytest.raises(AccessError):
+    with pytest.raises(PermissionDeniedError):
         await pipeline(service).embed(call(TEXTS))
 
     assert len(service.sent) == 3
@@ -224,7 +224,7 @@ async def test_an_answer_of_another_dimension_than_before_is_refused(service):
 
     async def two_numbers(path, body):
         answer = {"output": {"embeddings": [{"text_index": 0, "embedding": [1.0, 2.0]}]}}
-        return Reply(200, {}, json.dumps(answer).encode())
+        return Response(200, {}, json.dumps(answer).encode())
 
     service.post = two_numbers
     with pytest.raises(InvalidResponseError, match="2 numbers where 1 are due"):
@@ -245,7 +245,7 @@ async def test_a_cap_without_a_number_is_found_by_halving(service):
     async def refuse_more_than_two(path, body, answer=service.post):
         if len(json.loads(body)["input"]["texts"]) > 2:
             message = {"code": "InvalidParameter", "message": "batch size is invalid"}
-            return Reply(400, {}, json.dumps(message).encode())
+            return Response(400, {}, json.dumps(message).encode())
         return await answer(path, body)
 
     service.post = refuse_more_than_two
@@ -277,7 +277,7 @@ async def test_retry_after_is_waited_for_unless_it_is_longer_than_anybody_waits(
     async def throttle_twice(path, body, answer=service.post):
         if len(service.sent) < 2:
             service.sent.append(json.loads(body))
-            return Reply(429, {"Retry-After": seconds}, b'{"code": "Throttling"}')
+            return Response(429, {"Retry-After": seconds}, b'{"code": "Throttling"}')
         return await answer(path, body)
 
     service.post = throttle_twice

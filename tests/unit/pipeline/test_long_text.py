@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qwen_embed.errors import TextRefusedError
-from qwen_embed.pipeline.collectors import ArrayRows, ListRows
-from qwen_embed.pipeline.long_text import Cutter, Parts, RowsOfParts, average
+from qwen_embed.errors import TextRejectedError
+from qwen_embed.pipeline.collectors import ArrayCollector, ListCollector
+from qwen_embed.pipeline.long_text import ChunkCollector, Chunks, TextSplitter, average
 from qwen_embed.pipeline.plan import plan_texts
-from qwen_embed.protocols.base import Answer
+from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.sparse import SparseRow
 from qwen_embed.tokenizer import load_tokenizer
 
@@ -18,11 +18,11 @@ LONG = "the wind will rise over cold hills " * 5  # 35 words, and a blank at the
 
 
 def dense(*rows):
-    return Answer(dense=[list(row) for row in rows], tokens=0, request_id=None)
+    return ParsedResponse(dense=[list(row) for row in rows], tokens=0, request_id=None)
 
 
 def parts_of(*texts, whole=True, limit=LIMIT):
-    return Parts(dict(enumerate(texts)), Cutter(limit, whole))
+    return Chunks(dict(enumerate(texts)), TextSplitter(limit, whole))
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def parts_of(*texts, whole=True, limit=LIMIT):
         ("error", 8192, None),
         ("truncate", None, None),
         ("average", None, None),
-        ("truncate", 8192, Cutter(8192, whole=False)),
-        ("average", 8192, Cutter(8192, whole=True)),
+        ("truncate", 8192, TextSplitter(8192, whole=False)),
+        ("average", 8192, TextSplitter(8192, whole=True)),
     ],
 )
 def test_texts_are_cut_as_the_option_says_where_a_limit_is_known(long_text, limit, cutter):
-    assert Cutter.of(long_text, limit) == cutter
+    assert TextSplitter.of(long_text, limit) == cutter
 
 
 def test_texts_that_fit_are_sent_as_they_are():
@@ -108,7 +108,7 @@ def test_a_short_text_that_is_refused_is_not_cut():
 
 def test_a_text_fails_with_the_error_of_its_first_part_that_did():
     parts = parts_of("a", LONG, "b")
-    first, second = TextRefusedError("first"), TextRefusedError("second")
+    first, second = TextRejectedError("first"), TextRejectedError("second")
 
     assert parts.failures({2: second, 1: first}) == {1: first}
     assert parts.failures({}) == {}
@@ -132,7 +132,7 @@ def test_the_row_of_a_single_part_is_not_scaled():
 def test_a_sparse_row_has_the_largest_value_of_each_index():
     rows = [SparseRow((2, 7), (1.0, 0.5), ("the", "wind")), SparseRow((7, 9), (0.75, 0.25))]
 
-    answer = average([Answer([], 0, None, sparse=[row]) for row in rows], [1, 100])
+    answer = average([ParsedResponse([], 0, None, sparse=[row]) for row in rows], [1, 100])
 
     assert answer.sparse == [SparseRow((2, 7, 9), (1.0, 0.75, 0.25), ("the", "", ""))]
     assert answer.dense == []
@@ -140,8 +140,8 @@ def test_a_sparse_row_has_the_largest_value_of_each_index():
 
 def test_rows_of_parts_may_come_in_any_order():
     parts = parts_of("a", LONG, "b")
-    lists = ListRows(3, False)
-    rows = RowsOfParts(lists, parts)
+    lists = ListCollector(3, False)
+    rows = ChunkCollector(lists, parts)
 
     rows.put([3, 2], dense([5.0, 5.0], [0.0, 1.0]))
     rows.put([1, 0], dense([1.0, 0.0], [7.0, 7.0]))
@@ -153,10 +153,10 @@ def test_rows_of_parts_may_come_in_any_order():
 
 
 def test_a_text_of_which_a_part_never_came_has_no_row():
-    lists, array = ListRows(2, False), ArrayRows(2, False)
+    lists, array = ListCollector(2, False), ArrayCollector(2, False)
     plan = plan_texts(["a", LONG])
     for rows in (lists, array):
-        RowsOfParts(rows, parts_of("a", LONG)).put([0, 1], dense([1.0], [2.0]))
+        ChunkCollector(rows, parts_of("a", LONG)).put([0, 1], dense([1.0], [2.0]))
 
     assert lists.result(plan, 1) == [[1.0], None]
     assert np.isnan(array.result(plan, 1)[:, 0]).tolist() == [False, True]
@@ -164,7 +164,7 @@ def test_a_text_of_which_a_part_never_came_has_no_row():
 
 def test_texts_that_begin_alike_have_rows_of_their_own():
     texts = [LONG, LONG + "again"]
-    rows = RowsOfParts(ListRows(2, False), parts_of(*texts, whole=False))
+    rows = ChunkCollector(ListCollector(2, False), parts_of(*texts, whole=False))
 
     rows.put([0], dense([1.0]))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from qwen_embed.errors import (
-    AccessError,
     AuthenticationError,
     ConnectionFailedError,
     InvalidResponseError,
     MalformedResponseError,
+    PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
     ServerError,
-    TextRefusedError,
+    TextRejectedError,
 )
 from qwen_embed.pipeline.retry import RetryPolicy
 
@@ -40,8 +40,8 @@ def test_what_can_heal_is_repeated(error):
     "error",
     [
         AuthenticationError("x"),
-        AccessError("x"),
-        TextRefusedError("x"),
+        PermissionDeniedError("x"),
+        TextRejectedError("x"),
         InvalidResponseError("x"),
     ],
 )

@@ -12,23 +12,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwen_embed.errors import (
-    AccessError,
     AuthenticationError,
     BatchSizeError,
-    DimensionRefusedError,
-    EncodingRefusedError,
     InvalidResponseError,
     MalformedResponseError,
     ModelNotFoundError,
     ModerationError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
     ServiceError,
-    TextRefusedError,
+    TextRejectedError,
+    UnsupportedDimensionError,
+    UnsupportedEncodingError,
 )
 from qwen_embed.protocols import decoding, native
-from qwen_embed.protocols.base import Answer, Parameters
-from qwen_embed.protocols.errors import parse_refusal
+from qwen_embed.protocols.base import Parameters, ParsedResponse
+from qwen_embed.protocols.errors import parse_error
 from qwen_embed.protocols.native import build_body
 
 
@@ -41,9 +41,9 @@ def form(request, monkeypatch):
 
 
 @pytest.fixture
-def parse_answer(form):
+def parse_response(form):
     def parse(body, **expected):
-        read = native.parse_answer(body, arrays=form != "lists", **expected)
+        read = native.parse_response(body, arrays=form != "lists", **expected)
         rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
         return replace(read, dense=rows)
 
@@ -74,18 +74,18 @@ def test_a_query_carries_dimension_and_instruct():
     }
 
 
-def test_rows_are_put_in_the_order_of_text_index(parse_answer):
+def test_rows_are_put_in_the_order_of_text_index(parse_response):
     body = answer(
         (1, [3.0, 4.0]), (0, [1.0, 2.0]), usage={"total_tokens": 27}, request_id="1ba94ac8"
     )
 
-    assert parse_answer(body, count=2, dimension=None) == Answer(
+    assert parse_response(body, count=2, dimension=None) == ParsedResponse(
         dense=[[1.0, 2.0], [3.0, 4.0]], tokens=27, request_id="1ba94ac8"
     )
 
 
-def test_values_are_floats_even_where_the_service_prints_whole_numbers(parse_answer):
-    [row] = parse_answer(answer((0, [0, 1, -2])), count=1, dimension=3).dense
+def test_values_are_floats_even_where_the_service_prints_whole_numbers(parse_response):
+    [row] = parse_response(answer((0, [0, 1, -2])), count=1, dimension=3).dense
 
     assert [type(value) for value in row] == [float] * 3
 
@@ -94,10 +94,10 @@ def test_values_are_floats_even_where_the_service_prints_whole_numbers(parse_ans
     "printed",
     ["-0.006929283495992422", "1.0483", "1e-7", "-3.4028235E+38", "0.1", "5e-324", "-0.0"],
 )
-def test_values_are_read_exactly(printed, parse_answer):
+def test_values_are_read_exactly(printed, parse_response):
     body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[%s]}]}}' % printed.encode()
 
-    assert repr(parse_answer(body, count=1, dimension=1).dense[0][0]) == repr(float(printed))
+    assert repr(parse_response(body, count=1, dimension=1).dense[0][0]) == repr(float(printed))
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_values_are_read_exactly(printed, parse_answer):
         b'"text"',
     ],
 )
-def test_an_answer_that_lies_is_never_believed(body, parse_answer):
+def test_an_answer_that_lies_is_never_believed(body, parse_response):
     with pytest.raises(InvalidResponseError) as caught:
-        parse_answer(body, count=2, dimension=1)
+        parse_response(body, count=2, dimension=1)
     assert not isinstance(caught.value, MalformedResponseError)
 
 
@@ -154,9 +154,9 @@ def test_an_answer_that_lies_is_never_believed(body, parse_answer):
         answer((0, [1]), note="?").replace(b"note", b"\xff"),
     ],
 )
-def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_answer):
+def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_response):
     with pytest.raises(MalformedResponseError):
-        parse_answer(body, count=1, dimension=1)
+        parse_response(body, count=1, dimension=1)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_answer):
     ],
 )
 def test_an_answer_that_is_whole_but_cannot_be_read_is_not_asked_for_again(
-    written, instead, parse_answer
+    written, instead, parse_response
 ):
     with pytest.raises(InvalidResponseError) as caught:
-        parse_answer(
+        parse_response(
             answer((0, [1.5]), note="?").replace(written, instead, 1), count=1, dimension=1
         )
     assert not isinstance(caught.value, MalformedResponseError)
@@ -184,10 +184,10 @@ def test_an_answer_that_is_whole_but_cannot_be_read_is_not_asked_for_again(
     "printed",
     ["1" + "0" * 20, "-1" + "0" * 30, "18446744073709551615", "1" + "0" * 300, "1E5", "1e-400"],
 )
-def test_a_number_of_any_length_is_read_as_the_nearest_float(printed, parse_answer):
+def test_a_number_of_any_length_is_read_as_the_nearest_float(printed, parse_response):
     body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[0.5,%s]}]}}' % printed.encode()
 
-    assert parse_answer(body, count=1, dimension=2).dense == [[0.5, float(printed)]]
+    assert parse_response(body, count=1, dimension=2).dense == [[0.5, float(printed)]]
 
 
 ONCE = b'{"output":{"embeddings":[{"text_index":0,"embedding":[1.5]}]},"usage":{"total_tokens":3}}'
@@ -207,20 +207,22 @@ ONCE = b'{"output":{"embeddings":[{"text_index":0,"embedding":[1.5]}]},"usage":{
         (b'"total_tokens"', b'"total_tokens":"2"'),
     ],
 )
-def test_of_a_member_named_twice_the_last_counts(member, before, parse_answer):
+def test_of_a_member_named_twice_the_last_counts(member, before, parse_response):
     body = ONCE.replace(member, before + b"," + member, 1)
 
-    assert parse_answer(body, count=1, dimension=1) == Answer([[1.5]], tokens=3, request_id=None)
+    assert parse_response(body, count=1, dimension=1) == ParsedResponse(
+        [[1.5]], tokens=3, request_id=None
+    )
 
 
-def test_what_an_answer_holds_besides_is_no_matter(parse_answer):
+def test_what_an_answer_holds_besides_is_no_matter(parse_response):
     besides = {"model": None, "[": "[.]", "embedding": [1, [2.5]], "x": {"y": [{}, {"z": "风"}]}}
     body = answer((0, [1.5]), **besides)
     deep = body.replace(b"null", b"[" * 900 + b"]" * 900)
     many = answer((0, [1.5]), **{f"member {n}": n for n in range(1000)})
 
     for each in (body, deep, many):
-        assert parse_answer(each, count=1, dimension=1).dense == [[1.5]]
+        assert parse_response(each, count=1, dimension=1).dense == [[1.5]]
 
 
 @pytest.mark.parametrize("output", ["dense", "sparse"])
@@ -229,22 +231,22 @@ def test_vectors_that_were_not_asked_for_are_not_looked_at(output, form):
     row["sparse_embedding" if output == "dense" else "embedding"] = [None, "x"]
     body = json.dumps({"output": {"embeddings": [row]}}).encode()
 
-    read = native.parse_answer(body, count=1, dimension=1, output=output, arrays=form != "lists")
+    read = native.parse_response(body, count=1, dimension=1, output=output, arrays=form != "lists")
 
     assert len(read.dense or read.sparse) == 1
 
 
 @pytest.mark.parametrize("counted", [{"total_tokens": None}, {}, None])
-def test_an_answer_need_not_count_tokens(counted, parse_answer):
-    assert parse_answer(answer((0, [1.5]), usage=counted), count=1, dimension=1).tokens == 0
+def test_an_answer_need_not_count_tokens(counted, parse_response):
+    assert parse_response(answer((0, [1.5]), usage=counted), count=1, dimension=1).tokens == 0
 
 
 @pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", [3], 2**64, -(2**64)])
-def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_answer):
+def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_response):
     body = answer((0, [1.5]), usage={"total_tokens": tokens})
 
     with pytest.raises(InvalidResponseError):
-        parse_answer(body, count=1, dimension=1)
+        parse_response(body, count=1, dimension=1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -263,23 +265,23 @@ def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_answer):
 def test_any_numbers_are_read_alike_in_every_form(values):
     body = answer((0, values))
 
-    lists = native.parse_answer(body, count=1, dimension=None).dense[0]
-    arrays = native.parse_answer(body, count=1, dimension=None, arrays=True).dense[0]
+    lists = native.parse_response(body, count=1, dimension=None).dense[0]
+    arrays = native.parse_response(body, count=1, dimension=None, arrays=True).dense[0]
 
     assert [(type(value), value) for value in lists] == [(float, float(each)) for each in values]
     assert list(arrays) == lists
 
 
-def test_a_dimension_that_was_not_asked_for_is_refused(parse_answer):
+def test_a_dimension_that_was_not_asked_for_is_refused(parse_response):
     with pytest.raises(InvalidResponseError, match="2 numbers where 3 are due"):
-        parse_answer(answer((0, [1.0, 2.0])), count=1, dimension=3)
+        parse_response(answer((0, [1.0, 2.0])), count=1, dimension=3)
 
 
-def test_a_refusal_sent_with_200_is_a_refusal(parse_answer):
+def test_a_refusal_sent_with_200_is_a_refusal(parse_response):
     body = b'{"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "r"}'
 
     with pytest.raises(AuthenticationError) as caught:
-        parse_answer(body, count=1, dimension=None)
+        parse_response(body, count=1, dimension=None)
     assert caught.value.request_id == "r"
 
 
@@ -331,18 +333,18 @@ BATCH = (
             BatchSizeError,
             "texts",
         ),
-        (400, "InvalidParameter", RANGE, TextRefusedError, "texts"),
-        (400, "InvalidParameter", "contents is neither str nor list", TextRefusedError, "texts"),
+        (400, "InvalidParameter", RANGE, TextRejectedError, "texts"),
+        (400, "InvalidParameter", "contents is neither str nor list", TextRejectedError, "texts"),
         (401, "InvalidApiKey", "Invalid API-key provided.", AuthenticationError, "call"),
         (401, "invalid_api_key", "Incorrect API key provided. ", AuthenticationError, "call"),
-        (401, "NOT AUTHORIZED", "Access denied: Either ...", AccessError, "call"),
-        (400, "Arrearage", "Access denied, please make sure ...", AccessError, "call"),
-        (403, "AccessDenied", "", AccessError, "call"),
-        (403, "AccessDenied.Unpurchased", "", AccessError, "call"),
-        (403, "Model.AccessDenied", "", AccessError, "call"),
-        (403, "Workspace.AccessDenied", "", AccessError, "call"),
-        (403, "access_denied", "", AccessError, "call"),
-        (403, "AllocationQuota.FreeTierOnly", "The free tier ...", AccessError, "call"),
+        (401, "NOT AUTHORIZED", "Access denied: Either ...", PermissionDeniedError, "call"),
+        (400, "Arrearage", "Access denied, please make sure ...", PermissionDeniedError, "call"),
+        (403, "AccessDenied", "", PermissionDeniedError, "call"),
+        (403, "AccessDenied.Unpurchased", "", PermissionDeniedError, "call"),
+        (403, "Model.AccessDenied", "", PermissionDeniedError, "call"),
+        (403, "Workspace.AccessDenied", "", PermissionDeniedError, "call"),
+        (403, "access_denied", "", PermissionDeniedError, "call"),
+        (403, "AllocationQuota.FreeTierOnly", "The free tier ...", PermissionDeniedError, "call"),
         (404, "ModelNotFound", "The model `x` does not exist", ModelNotFoundError, "call"),
         (400, "Model.NotExist", "Model not exist.", ModelNotFoundError, "call"),
         (404, "model_not_found", "", ModelNotFoundError, "call"),
@@ -358,11 +360,17 @@ BATCH = (
         (429, "Throttling.AllocationQuota", "Allocated quota", RateLimitError, "request"),
         (429, "insufficient_quota", "", RateLimitError, "request"),
         (429, "", "", RateLimitError, "request"),
-        (429, "CommodityNotPurchased", "", AccessError, "call"),
-        (429, "PrepaidBillOverdue", "", AccessError, "call"),
-        (429, "PostpaidBillOverdue", "", AccessError, "call"),
-        (429, "Throttling.AllocationQuota", "Free allocated quota exceeded.", AccessError, "call"),
-        (413, "BadRequest.TooLarge", "Payload Too Large.", TextRefusedError, "texts"),
+        (429, "CommodityNotPurchased", "", PermissionDeniedError, "call"),
+        (429, "PrepaidBillOverdue", "", PermissionDeniedError, "call"),
+        (429, "PostpaidBillOverdue", "", PermissionDeniedError, "call"),
+        (
+            429,
+            "Throttling.AllocationQuota",
+            "Free allocated quota exceeded.",
+            PermissionDeniedError,
+            "call",
+        ),
+        (413, "BadRequest.TooLarge", "Payload Too Large.", TextRejectedError, "texts"),
         (408, "RequestTimeOut", "Request timed out", ServerError, "request"),
         (500, "RequestTimeOut", "Request timed out", ServerError, "request"),
         (500, "InternalError", "", ServerError, "request"),
@@ -378,7 +386,7 @@ BATCH = (
 )
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_refusal_is_told_by_status_and_code(status, code, message, kind, scope, shape):
-    error = parse_refusal(status, {}, json.dumps(shape(code, message)).encode())
+    error = parse_error(status, {}, json.dumps(shape(code, message)).encode())
 
     assert type(error) is kind
     assert error.scope == scope
@@ -397,22 +405,22 @@ MATRYOSHKA = (
         (
             400,
             {"error": {"message": MATRYOSHKA, "type": "BadRequestError", "code": 400}},
-            DimensionRefusedError,
+            UnsupportedDimensionError,
         ),
         (
             400,
             {"object": "error", "message": MATRYOSHKA, "type": "BadRequestError", "code": 400},
-            DimensionRefusedError,
+            UnsupportedDimensionError,
         ),
         (
             400,
             {"code": "InvalidParameter", "message": "Value error, dimension for embedding v3 is "},
-            DimensionRefusedError,
+            UnsupportedDimensionError,
         ),
         (
             400,
             {"message": "base64 encoding is not currently supported", "code": 400},
-            EncodingRefusedError,
+            UnsupportedEncodingError,
         ),
         (
             404,
@@ -435,24 +443,24 @@ MATRYOSHKA = (
                     "code": 400,
                 }
             },
-            TextRefusedError,
+            TextRejectedError,
         ),
     ],
 )
 def test_a_refusal_of_a_self_hosted_server_is_typed(status, body, kind):
-    assert type(parse_refusal(status, {}, json.dumps(body).encode())) is kind
+    assert type(parse_error(status, {}, json.dumps(body).encode())) is kind
 
 
 def test_the_cap_of_a_self_hosted_server_is_read_from_its_refusal():
     body = b'{"error": {"message": "batch size 33 > maximum allowed batch size 32", "code": 422}}'
 
-    assert parse_refusal(422, {}, body).limit == 32
+    assert parse_error(422, {}, body).limit == 32
 
 
 def test_the_cap_is_read_from_its_refusal():
     body = json.dumps({"code": "InvalidParameter", "message": BATCH.format(6)}).encode()
 
-    assert parse_refusal(400, {}, body).limit == 6
+    assert parse_error(400, {}, body).limit == 6
 
 
 @pytest.mark.parametrize(
@@ -473,7 +481,7 @@ def test_the_cap_is_read_from_its_refusal():
     ],
 )
 def test_a_refusal_of_any_form_is_typed_by_its_status(body):
-    error = parse_refusal(502, {}, body)
+    error = parse_error(502, {}, body)
 
     assert type(error) is ServerError
     assert str(error).startswith("502: ")
@@ -490,7 +498,7 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
     ],
 )
 def test_the_code_of_a_refusal_is_read_whatever_stands_beside_it(body):
-    error = parse_refusal(400, {}, body)
+    error = parse_error(400, {}, body)
 
     assert (type(error), error.code) == (RateLimitError, "Throttling")
 
@@ -498,14 +506,14 @@ def test_the_code_of_a_refusal_is_read_whatever_stands_beside_it(body):
 def test_a_cap_of_thousands_of_digits_is_no_cap_to_stumble_over():
     body = json.dumps({"message": BATCH.format("9" * 5000)}).encode()
 
-    assert type(parse_refusal(400, {}, body)) is BatchSizeError
+    assert type(parse_error(400, {}, body)) is BatchSizeError
 
 
 @pytest.mark.parametrize(
     "location", ["http://[", "http://[::1", "http://\u2100/", "http://a]b/", "//", "\0", ""]
 )
 def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
-    error = parse_refusal(302, {"Location": location}, b"")
+    error = parse_error(302, {"Location": location}, b"")
 
     assert type(error) is ServiceError
     assert "another address" in str(error)
@@ -536,4 +544,4 @@ def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
 def test_retry_after_is_read_in_every_form(headers, seconds):
     now = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
 
-    assert parse_refusal(429, headers, b"{}", now=now).retry_after == seconds
+    assert parse_error(429, headers, b"{}", now=now).retry_after == seconds

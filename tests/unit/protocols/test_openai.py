@@ -13,12 +13,12 @@ from qwen_embed.errors import (
     AuthenticationError,
     InvalidResponseError,
     MalformedResponseError,
-    TextRefusedError,
+    TextRejectedError,
 )
-from qwen_embed.protocols.base import MAX_BODY_BYTES, Answer, Parameters
-from qwen_embed.protocols.openai import OPENAI, build_body, parse_answer
+from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters, ParsedResponse
+from qwen_embed.protocols.openai import OPENAI, build_body, parse_response
 
-ASKED = {"output": "dense", "dimension": None, "arrays": False, "cut": False}
+ASKED = {"output": "dense", "dimension": None, "arrays": False, "truncate": False}
 
 
 def packed(*values):
@@ -57,19 +57,19 @@ def test_queries_go_out_in_their_frame_to_the_letter():
 
 
 def test_a_dimension_that_is_cut_here_is_not_sent():
-    body = build_body(["a"], Parameters("m", "document", 64, cut=True))
+    body = build_body(["a"], Parameters("m", "document", 64, truncate=True))
 
     assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "base64"}
 
 
 def test_the_plainer_form_asks_for_printed_numbers():
-    body = OPENAI.plainer.build_body(["a"], Parameters("m", "document"))
+    body = OPENAI.fallback.build_body(["a"], Parameters("m", "document"))
 
     assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "float"}
 
 
 def test_a_body_larger_than_the_service_takes_is_not_sent():
-    with pytest.raises(TextRefusedError):
+    with pytest.raises(TextRejectedError):
         build_body(["a" * MAX_BODY_BYTES], Parameters("m", "document"))
 
 
@@ -80,9 +80,11 @@ def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
         (1, encode(3.0, 4.0)), (0, encode(1.0, 0.5)), usage={"total_tokens": 27}, id="e-1"
     )
 
-    read = parse_answer(body, count=2, **{**ASKED, "arrays": arrays})
+    read = parse_response(body, count=2, **{**ASKED, "arrays": arrays})
 
-    assert plain(read) == Answer(dense=[[1.0, 0.5], [3.0, 4.0]], tokens=27, request_id="e-1")
+    assert plain(read) == ParsedResponse(
+        dense=[[1.0, 0.5], [3.0, 4.0]], tokens=27, request_id="e-1"
+    )
     assert arrays or all(type(row) is list for row in read.dense)
 
 
@@ -97,26 +99,26 @@ def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
     ],
 )
 def test_a_server_need_not_count_tokens(usage, tokens):
-    assert parse_answer(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
+    assert parse_response(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
 
 
 def test_packed_numbers_become_arrays_without_a_float_for_each():
-    read = parse_answer(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
+    read = parse_response(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
 
     assert read.dense[0].dtype == np.float32
 
 
 def test_longer_rows_are_cut_and_scaled_where_that_was_asked_for():
-    asked = {**ASKED, "dimension": 2, "cut": True}
+    asked = {**ASKED, "dimension": 2, "truncate": True}
 
-    read = parse_answer(answer((0, packed(3.0, 4.0, 5.0))), count=1, **asked)
+    read = parse_response(answer((0, packed(3.0, 4.0, 5.0))), count=1, **asked)
 
     assert read.dense[0] == pytest.approx([0.6, 0.8])
 
 
 def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
-    with pytest.raises(InvalidResponseError, match=r"3 numbers where 2 are due.*dimension_by"):
-        parse_answer(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
+    with pytest.raises(InvalidResponseError, match=r"3 numbers where 2 are due.*truncate_locally"):
+        parse_response(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
 @pytest.mark.parametrize("arrays", [False, True])
 def test_an_answer_that_lies_is_never_believed(rows, message, arrays):
     with pytest.raises(InvalidResponseError, match=message):
-        parse_answer(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
+        parse_response(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
 
 
 @pytest.mark.parametrize("arrays", [False, True])
@@ -162,7 +164,7 @@ def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, ki
     body = answer((0, packed(1.0)), x=0).replace(b'"x": 0', b'"x": ' + written.encode("latin-1"))
 
     with pytest.raises(InvalidResponseError) as caught:
-        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
     assert type(caught.value) is kind
 
 
@@ -174,9 +176,9 @@ def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, ki
 )
 @pytest.mark.filterwarnings("error")
 def test_rows_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
-    asked = {**ASKED, "dimension": 2, "cut": True, "arrays": arrays}
+    asked = {**ASKED, "dimension": 2, "truncate": True, "arrays": arrays}
 
-    read = parse_answer(answer((0, row)), count=1, **asked)
+    read = parse_response(answer((0, row)), count=1, **asked)
 
     assert read.dense[0] == pytest.approx([0.5**0.5, -(0.5**0.5)])
 
@@ -187,26 +189,28 @@ def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, arrays):
     body = answer((0, packed(1.0)), usage={"total_tokens": 3, "prompt_tokens": tokens})
 
     with pytest.raises(InvalidResponseError):
-        parse_answer(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
 
 
 def test_a_row_shorter_than_what_it_is_cut_to_is_refused():
     with pytest.raises(InvalidResponseError, match="smaller dimension"):
-        parse_answer(answer((0, packed(1, 2))), count=1, **{**ASKED, "dimension": 4, "cut": True})
+        parse_response(
+            answer((0, packed(1, 2))), count=1, **{**ASKED, "dimension": 4, "truncate": True}
+        )
 
 
 def test_an_answer_cut_short_is_malformed():
     with pytest.raises(MalformedResponseError):
-        parse_answer(answer((0, packed(1.0)))[:-9], count=1, **ASKED)
+        parse_response(answer((0, packed(1.0)))[:-9], count=1, **ASKED)
 
 
 def test_an_answer_without_rows_is_refused():
     with pytest.raises(InvalidResponseError, match="no embeddings"):
-        parse_answer(b'{"object": "list"}', count=1, **ASKED)
+        parse_response(b'{"object": "list"}', count=1, **ASKED)
 
 
 def test_a_refusal_sent_with_200_is_a_refusal():
     body = b'{"error": {"message": "no", "code": "invalid_api_key"}, "request_id": "r"}'
 
     with pytest.raises(AuthenticationError):
-        parse_answer(body, count=1, **ASKED)
+        parse_response(body, count=1, **ASKED)

@@ -16,7 +16,7 @@ from tests.support.network import ForwardProxy, basic, port_of, serving
 ROOT = "http://service.test/api/v1"
 CREDENTIALS = "someone:proxy-password"
 
-pytestmark = pytest.mark.filterwarnings("ignore::qwen_embed.PlainHttpWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::qwen_embed.InsecureHttpWarning")
 
 
 @pytest.fixture(autouse=True)
