@@ -166,7 +166,9 @@ def test_a_server_that_ignores_dimensions_is_noticed_and_nothing_is_stored(face)
     with playing("lm-studio") as running:
         embeddings = own(face, running, dimension=256)
 
-        with pytest.raises(InvalidResponseError, match=r"1024 numbers where 256 are due.*truncate_locally"):
+        with pytest.raises(
+            InvalidResponseError, match=r"1024 numbers where 256 are due.*truncate_locally"
+        ):
             face.documents(embeddings, TEXTS)
 
 
