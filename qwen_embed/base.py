@@ -6,106 +6,31 @@ methods here that embed them.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self
 
 from qwen_embed.config.settings import EmbeddingSettings
-from qwen_embed.errors import ClosedError, InputError
+from qwen_embed.errors import InputError
 from qwen_embed.explain import SharedToken, shared_tokens
 from qwen_embed.models import find_model
-from qwen_embed.process.fork_safety import no_fork
 from qwen_embed.results import CallResult
+from qwen_embed.runtime.lazy_session import LazySession, session_maker
 from qwen_embed.usage import Usage, list_price
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from qwen_embed.pipeline.pairing import NodeText
     from qwen_embed.rate_limit.limiter import Limits
     from qwen_embed.runtime.session import Session
-    from qwen_embed.sparse import SparseRow, SparseVectors
+    from qwen_embed.sparse import SparseVectors
     from qwen_embed.types import TextType
 
-    StreamedRow: TypeAlias = NDArray[np.float32] | SparseRow | tuple[NDArray[np.float32], SparseRow]
 
 R = TypeVar("R")
-
-
-class _Opening:
-    """Opens an embedder's session with its first call; a copy of the embedder opens its own.
-
-    It has no lock, which a fork could leave locked: what is set is set in one step.
-    """
-
-    def __init__(self) -> None:
-        self.closed = False
-        self._opened: dict[Literal["session"], Session] = {}
-        self._make_dense: Callable[[], Session] | None = None
-        self._node_text: NodeText | None = None
-
-    @property
-    def session(self) -> Session | None:
-        """The session, or `None` before the first call."""
-        return self._opened.get("session")
-
-    def open(self, embedder: BaseEmbedder) -> Session:
-        """Return the session.
-
-        Raises:
-            ClosedError: After `close`.
-        """
-        session = self.session
-        if session is None and not self.closed:
-            made = (self._make_dense or embedder._session_maker())()  # noqa: SLF001 -- its part
-            # Where two threads come first together, both go on with one of the two.
-            session = self._opened.setdefault("session", made)
-        # Asked last: either this sees that the object was closed, or `close` sees the session.
-        if session is None or self.closed:
-            raise ClosedError(f"This {type(embedder).__name__} was closed; make a new one.")
-        if self._make_dense is not None and not session.paired:
-            session.pair_vectors(self._node_text)
-        return session
-
-    def close(self) -> Session | None:
-        """Let no call begin any more, and return the session, if there is one."""
-        self.closed = True
-        return self.session
-
-    def share(self, make_dense: Callable[[], Session], node_text: NodeText | None) -> None:
-        """Let a sparse object use the dense one's session too, whichever opens it.
-
-        Args:
-            make_dense: Makes that session, with the options of the dense object.
-            node_text: See `PairedVectors`.
-        """
-        self._node_text = node_text
-        self._make_dense = make_dense
-
-    def __reduce__(self) -> tuple[type[_Opening], tuple[()]]:
-        return _Opening, ()  # a pickle of an embedder opens its own session
-
-
-def _make_session(
-    options: EmbeddingSettings, admit: Callable[[int], Awaitable[object]] | None
-) -> Session:
-    try:
-        with no_fork():
-            # Loads aiohttp and numpy, which importing an adapter must not.
-            from qwen_embed.runtime.session import Session  # noqa: PLC0415
-    except RuntimeError:
-        # Python's own modules for threads cannot be loaded then.
-        if threading.main_thread().is_alive():
-            raise
-        raise ClosedError.at_exit() from None
-    return Session(options, admit)
 
 
 def check_sparse(settings: EmbeddingSettings) -> None:
@@ -126,23 +51,18 @@ def check_sparse(settings: EmbeddingSettings) -> None:
 class BaseEmbedder(EmbeddingSettings):
     """The settings, and a session opened with the first call: what every embedding object is."""
 
-    _opening: _Opening = PrivateAttr(default_factory=_Opening)
+    _lazy_session: LazySession = PrivateAttr(default_factory=LazySession)
 
     @property
     def _session(self) -> Session:
-        return self._opening.open(self)
+        return self._lazy_session.open(self._make_session, type(self).__name__)
+
+    def _make_session(self) -> Session:
+        return session_maker(self, self._admission())()
 
     def _admission(self) -> Callable[[int], Awaitable[object]] | None:
         """Return what waits for a limiter of the framework's, where the object has one."""
         return None
-
-    def _session_maker(self) -> Callable[[], Session]:
-        """Return what makes a session with the options of this object."""
-        # A copy, since the object holds the session: a cycle would keep both until a collection.
-        options = EmbeddingSettings.model_construct(
-            **{name: getattr(self, name) for name in EmbeddingSettings.model_fields}
-        )
-        return partial(_make_session, options, self._admission())
 
     def _whole(self, embedded: CallResult[R]) -> R:
         """Return the rows of a call, or raise; an adapter may tell its framework of the usage."""
@@ -181,7 +101,7 @@ class BaseEmbedder(EmbeddingSettings):
     @property
     def usage(self) -> Usage:
         """What all calls of this object have used so far: a `Usage`, one that does not change."""
-        session = self._opening.session
+        session = self._lazy_session.opened
         return self._priced(session.usage if session else Usage())
 
     @property
@@ -247,13 +167,13 @@ class BaseEmbedder(EmbeddingSettings):
         Calls that follow raise `ClosedError`, also those of the other object of a pair. `usage`
         stays. To close again does nothing.
         """
-        session = self._opening.close()
+        session = self._lazy_session.close()
         if session is not None:
             session.close()
 
     async def aclose(self) -> None:
         """Close the connections, from async code; see `close`. So does an `async with` block."""
-        session = self._opening.close()
+        session = self._lazy_session.close()
         if session is not None:
             await session.aclose()
 
@@ -308,8 +228,8 @@ class BaseSparseEmbedder(BaseEmbedder):
             options -= {"base_url", "region"}
         sparse = cls(**{name: getattr(dense, name) for name in options})
 
-        dense._opening.share(dense._session_maker(), node_text)  # noqa: SLF001 -- one session for both
-        sparse._opening = dense._opening  # noqa: SLF001
+        dense._lazy_session.pair(session_maker(dense, dense._admission()), node_text)  # noqa: SLF001 -- one session for both
+        sparse._lazy_session = dense._lazy_session  # noqa: SLF001
         return sparse
 
     def _sparse(

@@ -16,9 +16,8 @@ import numpy as np
 from qwen_embed.caching.store import VectorFile, vector_file
 from qwen_embed.config.vector_cache import VectorCache
 from qwen_embed.errors import InvalidResponseError
-from qwen_embed.pipeline.collectors import Collector
-from qwen_embed.pipeline.dispatcher import Call
-from qwen_embed.pipeline.plan import Plan
+from qwen_embed.pipeline.call import Call
+from qwen_embed.pipeline.collectors import Collector, WrappingCollector
 from qwen_embed.protocols.base import DenseRow, ParsedResponse
 from qwen_embed.sparse import SparseRow
 from qwen_embed.types import Output, TextType
@@ -57,10 +56,10 @@ class Cache:
         self._options = options
         self._dimension = dimension
 
-    def rows_of(self, call: Call) -> CachingCollector[Any]:
+    def collector_of(self, call: Call) -> CachingCollector[Any]:
         """Return what fills a call's rows, and keeps what arrives for it."""
         return CachingCollector(
-            call.rows,
+            call.collector,
             self.file,
             texts=call.texts,
             keys={
@@ -102,7 +101,7 @@ class Keys:
         return digest.digest()
 
 
-class CachingCollector(Collector[R], Generic[R]):
+class CachingCollector(WrappingCollector[R], Generic[R]):
     """Takes the rows of each answer, keeps their vectors, and hands them on to other rows.
 
     Used on the background loop.
@@ -126,8 +125,7 @@ class CachingCollector(Collector[R], Generic[R]):
         wanted: Sequence[Kind],
         dimension: int | None,
     ) -> None:
-        self.arrays = rows.arrays
-        self._rows = rows
+        super().__init__(rows)
         self._file = file
         self._texts = texts
         self._keys = keys
@@ -146,7 +144,7 @@ class CachingCollector(Collector[R], Generic[R]):
                 self._file.reading.submit(self._look_up, some, self._dimension)
             )
             if hits:
-                self._rows.put(hits, answer)
+                self._collector.put(hits, answer)
                 if answer.dense:
                     self._dimension = len(answer.dense[0])
             answered = set(hits)
@@ -165,7 +163,7 @@ class CachingCollector(Collector[R], Generic[R]):
                 f"The answer has rows of {found} numbers, and the cache such of {self._dimension}: "
                 f"say which by `dimension`, or use another cache."
             )
-        self._rows.put(indices, answer)
+        self._collector.put(indices, answer)
         self._arrived.append((indices, answer))
         if self._writing is not None and not self._writing.done():
             return
@@ -179,10 +177,6 @@ class CachingCollector(Collector[R], Generic[R]):
         if self._writing is not None:
             # What was paid for is written also where nobody waits any more.
             await asyncio.shield(asyncio.wrap_future(self._writing))
-
-    def result(self, plan: Plan, dimension: int | None) -> R:
-        """Return the rows."""
-        return self._rows.result(plan, dimension)
 
     def _look_up(
         self, indices: Sequence[int], dimension: int | None

@@ -1,7 +1,6 @@
-"""Where rows are gathered as answers arrive: lists of floats for frameworks, arrays for the core.
+"""Where vectors are collected as responses arrive: lists for frameworks, arrays for the core.
 
-Lists are handed through as they were parsed; arrays are filled in place. Neither is made from the
-other.
+Lists are handed on as they were parsed, arrays are filled in place; neither is made from the other.
 """
 
 from __future__ import annotations
@@ -30,65 +29,89 @@ FloatLists = list[list[float]]
 
 
 class Collector(Protocol, Generic[Result_co]):
-    """Takes the rows of each answer, and gives them all at the end.
+    """Collects the vectors of each response, and returns all of them at the end.
 
     Attributes:
-        arrays: Whether it takes dense rows as arrays rather than lists.
+        arrays: Whether it takes dense vectors as arrays rather than as lists.
     """
 
     arrays: bool = False
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
-        """Store the rows of the unique texts at `indices`."""
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:
+        """Store the vectors of the unique texts at `indices`."""
 
     def result(self, plan: Plan, dimension: int | None) -> Result_co:
-        """Return one row for each text that was given, in that order.
+        """Return one vector per text that was given, in that order.
 
-        A blank text's row is zeros, or has no entries. The row of a text that failed is `None` in
-        lists, NaN in an array, and has no entries in sparse vectors.
+        The vector of a blank text is zeros, or has no entries. That of a text that failed is `None`
+        in lists, NaN in an array, and has no entries if sparse.
 
         Args:
-            plan: Which text every row belongs to.
-            dimension: The length of rows that no answer filled.
+            plan: Which text each vector belongs to.
+            dimension: The length of vectors that no response filled.
         """
 
 
-class ListCollector(Collector[FloatLists]):
-    """Rows as lists of Python floats.
+class WrappingCollector(Collector[R], Generic[R]):
+    """Does something with the vectors on their way to another collector.
 
-    They are put together at the end: the garbage collector walks through a list's every number
-    whenever it meets the list, and meets those that a list from before the call holds more often.
+    Args:
+        collector: The other one.
+    """
+
+    def __init__(self, collector: Collector[R]) -> None:
+        self.arrays = collector.arrays
+        self._collector = collector
+
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:
+        """Hand the vectors on."""
+        self._collector.put(indices, response)
+
+    def result(self, plan: Plan, dimension: int | None) -> R:
+        """Return what the other collector has collected."""
+        return self._collector.result(plan, dimension)
+
+
+class ListCollector(Collector[FloatLists]):
+    """Dense vectors as lists of Python floats.
+
+    They are put together at the end: the garbage collector visits every number of a list whenever
+    it visits the list, and it visits a list that existed before the call more often.
     """
 
     def __init__(self, count: int, normalize: bool) -> None:
         self._count = count
-        self._answered: list[tuple[Sequence[int], Sequence[list[float]]]] = []
+        self._responses: list[tuple[Sequence[int], Sequence[list[float]]]] = []
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
-        rows = cast("Sequence[list[float]]", answer.dense)  # as `arrays` says
-        self._answered.append((indices, [_unit(row) for row in rows] if self._normalize else rows))
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:  # noqa: D102 -- see Collector
+        vectors = cast("Sequence[list[float]]", response.dense)  # as `arrays` says
+        if self._normalize:
+            vectors = [_unit(vector) for vector in vectors]
+        self._responses.append((indices, vectors))
 
     def result(self, plan: Plan, dimension: int | None) -> FloatLists:  # noqa: D102 -- see Collector
         unique: list[list[float] | None] = [None] * self._count
-        for indices, answered in self._answered:
-            for index, answered_row in zip(indices, answered, strict=True):
-                unique[index] = answered_row
-        rows = unique
+        for indices, vectors in self._responses:
+            for index, arrived in zip(indices, vectors, strict=True):
+                unique[index] = arrived
+        given = unique
         if plan.sources is not None:
-            rows = []
+            given = []
             used = [False] * len(unique)
             for source in plan.sources:
-                row = [0.0] * (dimension or 0) if source < 0 else unique[source]
-                # A copy, so that changing one row of the result never changes another.
-                rows.append(row.copy() if row is not None and source >= 0 and used[source] else row)
-                if source >= 0:
-                    used[source] = True
-        return rows  # type: ignore[return-value]  # None only where an error carries it
+                if source < 0:
+                    given.append([0.0] * (dimension or 0))
+                    continue
+                vector = unique[source]
+                # A copy, so that changing one vector of the result never changes another.
+                given.append(vector.copy() if vector is not None and used[source] else vector)
+                used[source] = True
+        return given  # type: ignore[return-value]  # None only where an error carries it
 
 
 class ArrayCollector(Collector[FloatArray]):
-    """Rows as one float32 array of shape `(n, dimension)`."""
+    """Dense vectors as one float32 array of shape `(n, dimension)`."""
 
     arrays = True
 
@@ -98,16 +121,16 @@ class ArrayCollector(Collector[FloatArray]):
         self._filled = np.zeros(count, dtype=np.bool_)
         self._normalize = normalize
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:  # noqa: D102 -- see Collector
         if self._array is None:
-            self._array = np.empty((self._count, len(answer.dense[0])), dtype=np.float32)
+            self._array = np.empty((self._count, len(response.dense[0])), dtype=np.float32)
         array = self._array
         try:
             with np.errstate(over="raise"):
-                for index, row in zip(indices, answer.dense, strict=True):
-                    array[index] = row
+                for index, vector in zip(indices, response.dense, strict=True):
+                    array[index] = vector
         except FloatingPointError:
-            message = "The answer has a number that float32 cannot hold."
+            message = "The response has a number that float32 cannot hold."
             raise InvalidResponseError(message) from None
         self._filled[indices] = True
 
@@ -118,59 +141,62 @@ class ArrayCollector(Collector[FloatArray]):
         if not self._filled.all():
             array[~self._filled] = np.nan
         if self._normalize:
-            norms = np.linalg.norm(array, axis=1, keepdims=True)
-            np.divide(array, norms, out=array, where=norms > 0)
+            _scale_to_unit(array)
         if plan.sources is None:
             return array
-        zeros = np.zeros((1, array.shape[1]), dtype=np.float32)
-        return np.concatenate((array, zeros))[plan.sources]
+        sources = np.array(plan.sources, dtype=np.intp)
+        blank = sources < 0
+        given: FloatArray = np.zeros((plan.count, array.shape[1]), dtype=np.float32)
+        given[~blank] = array[sources[~blank]]
+        return given
 
 
 class SparseCollector(Collector[SparseVectors]):
-    """Sparse rows."""
+    """Sparse vectors."""
 
-    def __init__(self, count: int, normalize: bool) -> None:
-        del normalize  # a matter of dense rows
-        # The last stands for blank texts, which have no entries: plans name them by -1.
-        self._rows = [NO_ENTRIES] * (count + 1)
+    def __init__(self, count: int) -> None:
+        self._vectors = [NO_ENTRIES] * count
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Rows
-        for index, row in zip(indices, answer.sparse, strict=True):
-            self._rows[index] = row
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:  # noqa: D102 -- see Collector
+        for index, vector in zip(indices, response.sparse, strict=True):
+            self._vectors[index] = vector
 
-    def result(self, plan: Plan, dimension: int | None) -> SparseVectors:  # noqa: D102 -- see Collector
-        del dimension
-        sources = range(len(plan.unique)) if plan.sources is None else plan.sources
-        return SparseVectors.of([self._rows[source] for source in sources])
+    def result(self, plan: Plan, _dimension: int | None) -> SparseVectors:  # noqa: D102 -- see Collector
+        if plan.sources is None:
+            return SparseVectors.of(self._vectors)
+        return SparseVectors.of(
+            [NO_ENTRIES if source < 0 else self._vectors[source] for source in plan.sources]
+        )
 
 
 class ListAndSparseCollector(Collector[tuple[FloatLists, SparseVectors]]):
-    """Rows as lists of Python floats, and sparse rows."""
+    """Dense vectors as lists of Python floats, and sparse vectors."""
 
     def __init__(self, count: int, normalize: bool) -> None:
         self._dense = ListCollector(count, normalize)
-        self._sparse = SparseCollector(count, normalize)
+        self._sparse = SparseCollector(count)
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Collector
-        self._dense.put(indices, answer)
-        self._sparse.put(indices, answer)
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:  # noqa: D102 -- see Collector
+        self._dense.put(indices, response)
+        self._sparse.put(indices, response)
 
     def result(self, plan: Plan, dimension: int | None) -> tuple[FloatLists, SparseVectors]:  # noqa: D102 -- see Collector
         return self._dense.result(plan, dimension), self._sparse.result(plan, dimension)
 
 
 class ResultCollector(Collector[EmbeddingResult]):
-    """What the core returns, still without its usage."""
+    """What the core returns, before its usage is known."""
+
+    arrays = True
 
     def __init__(self, count: int, normalize: bool, output: Output) -> None:
-        self.arrays = True
         self._dense = ArrayCollector(count, normalize) if output != "sparse" else None
-        self._sparse = SparseCollector(count, normalize) if output != "dense" else None
+        self._sparse = SparseCollector(count) if output != "dense" else None
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:  # noqa: D102 -- see Rows
-        for rows in (self._dense, self._sparse):
-            if rows is not None:
-                rows.put(indices, answer)
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:  # noqa: D102 -- see Collector
+        for collector in (self._dense, self._sparse):
+            if collector is not None:
+                collector.put(indices, response)
 
     def result(self, plan: Plan, dimension: int | None) -> EmbeddingResult:  # noqa: D102 -- see Collector
         return EmbeddingResult(
@@ -182,27 +208,32 @@ class ResultCollector(Collector[EmbeddingResult]):
 
 @dataclass(frozen=True)
 class OutputFormat(Generic[R]):
-    """A form that rows may take.
+    """The form in which a call returns its vectors.
 
     Attributes:
-        output: What is asked of the service for it.
-        rows: Makes what gathers so many rows; dense ones at unit length where the second says so.
-        kind: The kind of vectors that a pair shares; `None` where it takes no part in pairing.
-        nodes: Whether the texts may be those of LlamaIndex nodes without their metadata.
+        output: What is requested for it.
+        collector: Makes the collector for so many vectors, dense ones scaled to unit length if the
+            second argument is true.
+        kind: The kind of vectors that the two objects of a pair share; `None` if they share none.
+        of_nodes: Whether the texts may be those of LlamaIndex nodes without their metadata.
     """
 
     output: Output
-    rows: Callable[[int, bool], Collector[R]]
+    collector: Callable[[int, bool], Collector[R]]
     kind: Literal["dense", "sparse"] | None = None
-    nodes: bool = False
+    of_nodes: bool = False
+
+
+def _sparse_collector(count: int, _normalize: bool) -> SparseCollector:
+    return SparseCollector(count)
 
 
 LISTS: OutputFormat[FloatLists] = OutputFormat("dense", ListCollector, kind="dense")
-SPARSE: OutputFormat[SparseVectors] = OutputFormat("sparse", SparseCollector, kind="sparse")
+SPARSE: OutputFormat[SparseVectors] = OutputFormat("sparse", _sparse_collector, kind="sparse")
 SPARSE_OF_NODES: OutputFormat[SparseVectors] = OutputFormat(
-    "sparse", SparseCollector, kind="sparse", nodes=True
+    "sparse", _sparse_collector, kind="sparse", of_nodes=True
 )
-SPARSE_WITH_TOKENS: OutputFormat[SparseVectors] = OutputFormat("sparse", SparseCollector)
+SPARSE_WITH_TOKENS: OutputFormat[SparseVectors] = OutputFormat("sparse", _sparse_collector)
 LISTS_AND_SPARSE: OutputFormat[tuple[FloatLists, SparseVectors]] = OutputFormat(
     "dense&sparse", ListAndSparseCollector
 )
@@ -213,6 +244,12 @@ RESULTS: dict[Output, OutputFormat[EmbeddingResult]] = {
 }
 
 
-def _unit(row: list[float]) -> list[float]:
-    norm = math.hypot(*row)
-    return [value / norm for value in row] if norm else row
+def _unit(vector: list[float]) -> list[float]:
+    norm = math.hypot(*vector)
+    return [value / norm for value in vector] if norm else vector
+
+
+def _scale_to_unit(array: FloatArray) -> None:
+    # In float64: the squares of large numbers overflow float32.
+    norms = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
+    np.divide(array, norms, out=array, where=norms > 0, casting="same_kind")

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from qwen_embed.pipeline.collectors import Collector
-from qwen_embed.pipeline.dispatcher import Call
-from qwen_embed.pipeline.plan import Plan
+from qwen_embed.pipeline.call import Call
+from qwen_embed.pipeline.collectors import Collector, WrappingCollector
 from qwen_embed.protocols.base import ParsedResponse
 from qwen_embed.sparse import SparseRow
 from qwen_embed.types import TextType
@@ -251,12 +250,12 @@ class PairedVectors:
         claim = Claim(self.kept[request.kind])
         delivered = False
         other = OTHER[request.kind]
-        both = PairCollector(call.rows, other)
+        both = PairCollector(call.collector, other)
         if request.kind == "dense":
             self.kept["sparse"].register(request.keys)
         try:
-            call.indices = await _fill(call.rows, claim, request, counts)
-            call.rows = both
+            call.indices = await _fill(call.collector, claim, request, counts)
+            call.collector = both
             yield
             delivered = not call.failures
         finally:
@@ -312,9 +311,9 @@ class PairedRequest:
 
 
 async def _fill(
-    rows: Collector[R], claim: Claim, request: PairedRequest, counts: Sequence[int]
+    collector: Collector[R], claim: Claim, request: PairedRequest, counts: Sequence[int]
 ) -> list[int]:
-    """Put what is kept into rows, and return the indices of the texts still to be sent."""
+    """Collect what is kept, and return the indices of the texts that still have to be sent."""
     claimed: list[tuple[int, bytes]] = []
     missing: list[int] = []
     for index, (key, count) in enumerate(zip(request.keys, counts, strict=True)):
@@ -329,35 +328,31 @@ async def _fill(
         if start:
             await asyncio.sleep(0)
         for index, packed in claimed[start : start + _UNPACKED_AT_A_TIME]:
-            rows.put([index], _UNPACK[request.kind](packed))
+            collector.put([index], _UNPACK[request.kind](packed))
     return missing
 
 
-class PairCollector(Collector[R], Generic[R]):
-    """Collector, and beside them the vectors of the other kind of every answer, packed.
+class PairCollector(WrappingCollector[R], Generic[R]):
+    """Collects vectors of one kind, and packs those of the other kind beside them.
 
     Attributes:
         packed: The other vector of each text, by its index.
     """
 
-    def __init__(self, rows: Collector[R], other: Kind) -> None:
+    def __init__(self, collector: Collector[R], other: Kind) -> None:
+        super().__init__(collector)
         self.packed: dict[int, bytes] = {}
-        self._rows = rows
         self._other = other
 
-    def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
-        """Store the rows of the texts at `indices`, and pack the vectors of the other kind."""
-        self._rows.put(indices, answer)
+    def put(self, indices: Sequence[int], response: ParsedResponse) -> None:
+        """Hand the vectors on, and pack those of the other kind."""
+        self._collector.put(indices, response)
         packed = (
-            [array("d", row).tobytes() for row in answer.dense]
+            [array("d", vector).tobytes() for vector in response.dense]
             if self._other == "dense"
-            else [row.pack() for row in answer.sparse]
+            else [vector.pack() for vector in response.sparse]
         )
         self.packed.update(zip(indices, packed, strict=True))
-
-    def result(self, plan: Plan, dimension: int | None) -> R:
-        """Return the rows."""
-        return self._rows.result(plan, dimension)
 
 
 def _unpack_dense(packed: bytes) -> ParsedResponse:

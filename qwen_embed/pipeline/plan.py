@@ -1,9 +1,9 @@
-"""What is sent, before anything is: texts checked, duplicates dropped, requests cut."""
+"""Texts checked and duplicates dropped, before anything is sent or paid for."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
@@ -16,12 +16,12 @@ _NAMED_INDICES = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """Which texts are sent, and which text every row of the result belongs to.
+    """Which texts are sent, and to which text each vector of the result belongs.
 
     Attributes:
         unique: The texts to send, each once, in order of first appearance.
-        sources: For each text that was given, its place in `unique`; -1 for a blank text, whose
-            row is zeros. `None` where `unique` is what was given.
+        sources: For each text that was given, its position in `unique`; -1 for a blank text, whose
+            vector is zeros. `None` if `unique` is the list that was given.
         count: How many texts were given.
     """
 
@@ -44,35 +44,35 @@ def plan_texts(
 
     Args:
         texts: A list of str, or anything ordered that gives str.
-        empty_text: Whether a blank text is an error or gets a row of zeros. The service refuses
-            empty texts, and strips a lone space to one.
-        first: The place of the first text, where it is not 0: errors name texts by their place.
+        empty_text: Whether a blank text is an error or gets a vector of zeros. The service rejects
+            empty texts, and strips a lone space to an empty text.
+        first: The position of the first text in a stream, by which errors name it.
 
     Raises:
-        InputError: If `texts` is no list, or any of them cannot be embedded; all are named.
+        InputError: If `texts` is not a list of texts, or some cannot be embedded; all are named.
 
     Example:
         >>> plan_texts(["a", "b", "a"])
         Plan(unique=['a', 'b'], sources=[0, 1, 0], count=3)
     """
     given = as_list(texts)
-    blank = _check(given, blank_is_fault=empty_text == "error", first=first)
+    blank = _check(given, blank_is_invalid=empty_text == "error", first=first)
     unique = dict.fromkeys(given)
     if len(unique) == len(given) and not blank:
         return Plan(unique=given, sources=None, count=len(given))
     for index in blank:
         unique.pop(given[index], None)
-    place = {text: index for index, text in enumerate(unique)}
+    positions = {text: index for index, text in enumerate(unique)}
     return Plan(
-        unique=list(unique), sources=[place.get(text, -1) for text in given], count=len(given)
+        unique=list(unique), sources=[positions.get(text, -1) for text in given], count=len(given)
     )
 
 
 def as_list(texts: Iterable[str]) -> list[str]:
-    """Return texts as a list of plain str, where they are str at all.
+    """Return texts as a list; instances of subclasses of str become plain str.
 
     Raises:
-        InputError: If they are no list of texts, such as a single str.
+        InputError: If they are not a list of texts but, for example, a single str.
     """
     if isinstance(texts, (str, bytes, bytearray)):
         raise InputError(
@@ -88,28 +88,30 @@ def as_list(texts: Iterable[str]) -> list[str]:
     ]
 
 
-def _check(texts: list[str], *, blank_is_fault: bool, first: int) -> list[int]:
-    """Return the indices of blank texts, or raise for all texts at fault at once."""
+def _check(texts: list[str], *, blank_is_invalid: bool, first: int) -> list[int]:
+    """Return the indices of blank texts, or raise one error for all invalid texts."""
     blank: list[int] = []
-    faults: dict[str, list[int]] = {}
+    invalid: dict[str, list[int]] = {}
     for index, text in enumerate(texts):
         if type(text) is not str:
-            faults.setdefault(f"{type(text).__name__} instead of str", []).append(index)
+            invalid.setdefault(f"{type(text).__name__} instead of str", []).append(index)
         elif not text or text.isspace():
             blank.append(index)
         elif not _is_unicode(text):
-            faults.setdefault("half a surrogate pair, which UTF-8 cannot hold", []).append(index)
+            invalid.setdefault("an unpaired surrogate (not valid UTF-8)", []).append(index)
         elif len(text) > MAX_BODY_BYTES:
-            faults.setdefault("more than the 16 MiB that one request may have", []).append(index)
-    if blank and blank_is_fault:
-        faults["empty or blank; drop it, or set empty_text='zero' for a row of zeros"] = blank
-    if faults:
-        faults = {fault: [first + index for index in at] for fault, at in faults.items()}
+            invalid.setdefault("larger than the 16 MiB that one request may have", []).append(index)
+    if blank and blank_is_invalid:
+        invalid["empty or blank; remove it, or set empty_text='zero' to get a vector of zeros"] = (
+            blank
+        )
+    if invalid:
+        invalid = {reason: [first + index for index in at] for reason, at in invalid.items()}
         raise InputError(
-            f"Nothing{f' from texts[{first}] on' if first else ''} was sent, because of "
-            + "; ".join(f"{_named(at)}: {fault}" for fault, at in faults.items())
+            f"Nothing{f' from texts[{first}] on' if first else ''} was sent: "
+            + "; ".join(f"{_named(at)}: {reason}" for reason, at in invalid.items())
             + ".",
-            indices=sorted(index for at in faults.values() for index in at),
+            indices=sorted(index for at in invalid.values() for index in at),
         )
     return blank
 
@@ -128,88 +130,3 @@ def _named(indices: Sequence[int]) -> str:
     named = ", ".join(f"texts[{index}]" for index in indices[:_NAMED_INDICES])
     more = len(indices) - _NAMED_INDICES
     return f"{named} and {more} more" if more > 0 else named
-
-
-def estimate_tokens(text: str) -> int:
-    """Return an estimate of a text's tokens that errs upwards for prose.
-
-    A token of the Qwen vocabulary holds four to five bytes of English or Chinese prose in UTF-8;
-    the estimate counts one for every three.
-
-    Example:
-        >>> estimate_tokens("The wind rises; we must try to live.")
-        12
-    """
-    return -(-(len(text) if text.isascii() else len(text.encode())) // 3)
-
-
-class RequestQueue:
-    """The requests still to be sent, cut only when asked for: a cap learnt meanwhile counts.
-
-    Args:
-        texts: The texts to send.
-        indices: Those of them that are to be sent; all where not given.
-        max_tokens: Most estimated tokens in one request; a longer text goes alone.
-
-    Example:
-        >>> queue = RequestQueue(["a", "b", "c"])
-        >>> queue.take(2), queue.take(2), queue.take(2)
-        ([0, 1], [2], None)
-    """
-
-    def __init__(
-        self,
-        texts: Sequence[str],
-        *,
-        indices: Sequence[int] | None = None,
-        max_tokens: int | None = None,
-    ) -> None:
-        self._texts = texts
-        self._max_tokens = max_tokens
-        self._uncut: deque[int] = deque(range(len(texts)) if indices is None else indices)
-        self._cut: deque[list[int]] = deque()
-
-    def take(self, cap: int) -> list[int] | None:
-        """Return the indices of the next request's texts, at most `cap`, or `None` at the end."""
-        if self._cut:
-            return self._cut.popleft()
-        if self._max_tokens is None:
-            uncut = self._uncut
-            batch = [uncut.popleft() for _ in range(min(cap, len(uncut)))]
-        else:
-            batch = list(self._next(cap, self._max_tokens))
-        return batch or None
-
-    def _next(self, cap: int, max_tokens: int) -> Iterator[int]:
-        tokens = 0
-        for taken in range(min(cap, len(self._uncut))):
-            tokens += estimate_tokens(self._texts[self._uncut[0]])
-            if taken and tokens > max_tokens:
-                return
-            yield self._uncut.popleft()
-
-    def requests(self, cap: int) -> int:
-        """Return how many requests of at most `cap` texts are left, at least."""
-        return len(self._cut) + -(-len(self._uncut) // cap)
-
-    def put_back(self, batch: Sequence[int]) -> None:
-        """Give back the texts of a request that was too large; they are cut anew."""
-        self._uncut.extendleft(reversed(batch))
-
-    def halve(self, batch: Sequence[int]) -> None:
-        """Send the two halves of a request apart, to find the text at fault."""
-        middle = len(batch) // 2
-        self._cut.extendleft((list(batch[middle:]), list(batch[:middle])))
-
-    def send_first(self, batch: Sequence[int]) -> None:
-        """Send a request before all others, with no texts but these."""
-        self._cut.appendleft(list(batch))
-
-    def clear(self) -> None:
-        """Send nothing more."""
-        self._uncut.clear()
-        self._cut.clear()
-
-    def __len__(self) -> int:
-        """Return how many texts are still to be sent."""
-        return len(self._uncut) + sum(map(len, self._cut))

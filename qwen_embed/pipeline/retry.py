@@ -1,11 +1,11 @@
-"""Whether a failed request is sent again, and when."""
+"""Whether a failed request is retried, and when."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qwen_embed.errors import RequestError, ServiceError
+from qwen_embed.errors import RateLimitError, RequestError, ServiceError
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
@@ -13,26 +13,64 @@ _PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """Repeats one request, never a list, with full jitter and the service's `Retry-After`.
+class Retry:
+    """The request is sent again.
 
     Attributes:
-        max_retries: The most repeats of one request.
+        after: Seconds to wait first.
+    """
+
+    after: float
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The request has failed for good."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Retries one request, never a list, with full jitter, and honours `Retry-After`.
+
+    Attributes:
+        max_retries: Maximum retries of one request.
         random: Returns numbers from 0 to 1.
     """
 
     max_retries: int
     random: Callable[[], float]
 
-    def outlasts(self, seconds: float) -> bool:
-        """Return whether so long a time in which nothing is served is waited for.
+    def next_step(
+        self, error: RequestError, *, failures: int, throttled_for: float
+    ) -> Retry | Fail:
+        """Return what becomes of a request that failed.
 
-        By default it outlasts a quota that is given by the minute.
+        Args:
+            error: Why it failed.
+            failures: How often it has failed for another reason than being throttled.
+            throttled_for: For how many seconds the account has been throttled without serving
+                anything; 0 if it has served something since the request was sent.
+        """
+        if isinstance(error, RateLimitError):
+            return self._when_throttled(error, throttled_for)
+        wait = self.wait(error, failures)
+        return Fail() if wait is None else Retry(wait)
+
+    def _when_throttled(self, error: RateLimitError, throttled_for: float) -> Retry | Fail:
+        # While the account serves others, a throttled request only has to wait for its turn.
+        asked = error.retry_after or 0.0
+        waited = max(asked, throttled_for)
+        return Retry(asked) if not waited or self.outlasts(waited) else Fail()
+
+    def outlasts(self, seconds: float) -> bool:
+        """Return whether the policy waits so long while nothing is served.
+
+        By default that is longer than a quota per minute takes to recover.
         """
         return seconds < _PATIENCE * self.max_retries
 
     def wait(self, error: RequestError, failures: int) -> float | None:
-        """Return the seconds to wait before the request is sent again, or `None` to give up.
+        """Return the seconds to wait before a retry, or `None` to give up.
 
         Args:
             error: Why the request failed.

@@ -54,7 +54,7 @@ _OWN_SERVER_KEY = (
 )
 
 
-def advise(
+def hint_for(
     error: ServiceError, *, model: str, root: str, region: str | None, protocol: ProtocolName
 ) -> str | None:
     """Return what the user can do about a refusal, or `None` where the message says it all.

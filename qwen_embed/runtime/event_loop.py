@@ -50,12 +50,12 @@ class _ForkSafeLoop(asyncio.SelectorEventLoop):
         return self._process != os.getpid() or super().is_closed()
 
 
-class Runtime:
+class BackgroundLoop:
     """An event loop in a daemon thread.
 
     Attributes:
-        open: What is closed when the loop stops, unless it was forgotten before.
-        shared: What objects of the process share on this loop, by keys of theirs.
+        open: What is closed when the loop stops, unless it was garbage-collected before.
+        shared: What objects of the process share on this loop, by their own keys.
 
     Raises:
         QwenEmbedError: If no thread can be started for it.
@@ -172,18 +172,18 @@ class Runtime:
 
 
 _lock = threading.Lock()
-_current: Runtime | None = None
+_current: BackgroundLoop | None = None
 _exiting = False
-_of_parents: list[tuple[Runtime, list[Closable]]] = []
+_of_parents: list[tuple[BackgroundLoop, list[Closable]]] = []
 
 
-def started() -> Runtime | None:
-    """Return the process's runtime, or `None` where none runs: not yet, or no more."""
+def started() -> BackgroundLoop | None:
+    """Return the process's background loop, or `None` where none runs: not yet, or no more."""
     return _current
 
 
-def current() -> Runtime:
-    """Return the process's runtime; the first call starts it.
+def current() -> BackgroundLoop:
+    """Return the process's background loop; the first call starts it.
 
     Raises:
         ClosedError: If the interpreter is exiting.
@@ -193,7 +193,7 @@ def current() -> Runtime:
         if _exiting:
             raise ClosedError.at_exit()
         if _current is None:
-            _current = Runtime()
+            _current = BackgroundLoop()
         return _current
 
 
@@ -207,7 +207,7 @@ def _stop_at_exit() -> None:
             running.stop()
 
 
-def _start_anew_after_fork() -> None:
+def _reset_after_fork() -> None:
     global _current, _lock  # noqa: PLW0603
     if _current is not None:
         # Sockets and selector are shared with the parent.
@@ -217,4 +217,4 @@ def _start_anew_after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_after_fork)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -18,11 +18,11 @@ from qwen_embed.config.sdk_clients import recognise
 from qwen_embed.config.settings import EmbeddingSettings
 from qwen_embed.config.vector_cache import VectorCache
 from qwen_embed.models import find_model
-from qwen_embed.pipeline.dispatcher import Pipeline
+from qwen_embed.pipeline.dispatcher import Dispatcher
 from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.process.fork_safety import no_fork
 from qwen_embed.protocols.base import Codec
-from qwen_embed.protocols.hints import advise
+from qwen_embed.protocols.hints import hint_for
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.protocols.openai import OPENAI
 from qwen_embed.rate_limit.account import Account, Quota
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 _DIGEST_KEY = secrets.token_bytes(16)
 
 
-def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
+def build_dispatcher(settings: EmbeddingSettings, limiter: Limiter) -> Dispatcher:
     """Return the parts put together as the settings say."""
     root, _ = settings.resolved
-    return Pipeline(
-        wire=wire_of(settings),
+    return Dispatcher(
+        codec=codec_of(settings),
         transport=build_transport(settings),
         limiter=limiter,
         retry=RetryPolicy(settings.max_retries, random=random.random),
         sleep=asyncio.sleep,
-        advise=lambda error: advise(
+        hint_for=lambda error: hint_for(
             error,
             model=settings.model,
             root=root,
@@ -61,15 +61,15 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
 
 def build_tracing(settings: EmbeddingSettings) -> Tracing:
     """Return what makes spans of calls and requests."""
-    root, wire = settings.resolved[0], wire_of(settings)
+    root, codec = settings.resolved[0], codec_of(settings)
     return Tracing(
-        root + wire.path,
+        root + codec.path,
         provider=provider_of(root, settings.protocol or "native"),
-        encoding_format=wire.encoding_format,
+        encoding_format=codec.encoding_format,
     )
 
 
-def wire_of(settings: EmbeddingSettings) -> Codec:
+def codec_of(settings: EmbeddingSettings) -> Codec:
     """Return the protocol that is spoken."""
     return NATIVE if settings.protocol == "native" else OPENAI
 
@@ -99,7 +99,7 @@ def build_transport(settings: EmbeddingSettings) -> Transport:
 
 
 def build_limiter(
-    settings: EmbeddingSettings, on: event_loop.Runtime, admit: Admit | None
+    settings: EmbeddingSettings, on: event_loop.BackgroundLoop, admit: Admit | None
 ) -> AccountLimiter:
     """Return the object's place at the gate that all objects of its account and model share."""
     key = _account_key(settings)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from qwen_embed.config.settings import EmbeddingSettings
 from qwen_embed.errors import ClosedError, RequestError, RequestTimeoutError, TextFailure
 from qwen_embed.models import find_model
+from qwen_embed.pipeline.call import Call
 from qwen_embed.pipeline.collectors import (
     LISTS,
     LISTS_AND_SPARSE,
@@ -27,7 +28,7 @@ from qwen_embed.pipeline.collectors import (
     Collector,
     OutputFormat,
 )
-from qwen_embed.pipeline.dispatcher import Call, Pipeline
+from qwen_embed.pipeline.dispatcher import Dispatcher
 from qwen_embed.pipeline.long_text import Chunks, TextSplitter
 from qwen_embed.pipeline.pairing import NodeText, PairedRequest, PairedVectors
 from qwen_embed.pipeline.plan import Plan, as_list, plan_texts
@@ -36,8 +37,8 @@ from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Limits
 from qwen_embed.results import CallResult
 from qwen_embed.runtime import event_loop
 from qwen_embed.runtime.factory import (
+    build_dispatcher,
     build_limiter,
-    build_pipeline,
     build_tracing,
     known_limits,
     open_cache,
@@ -66,15 +67,15 @@ class _OnLoop:
         runtime: The loop.
         running: The calls that run.
         pairing: The vectors that a pair keeps; `None` before they are needed.
-        limiter: The place at the account's limiter, likewise.
-        pipeline: What sends requests, likewise.
+        limiter: What admits requests; `None` before the first.
+        dispatcher: What sends requests, likewise.
     """
 
-    runtime: event_loop.Runtime
+    runtime: event_loop.BackgroundLoop
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     pairing: PairedVectors | None = None
     limiter: AccountLimiter | None = None
-    pipeline: Pipeline | None = None
+    dispatcher: Dispatcher | None = None
 
 
 class Session:
@@ -101,7 +102,7 @@ class Session:
 
     def __init__(self, settings: EmbeddingSettings, admit: Admit | None = None) -> None:
         self._settings = settings
-        self._cutter = TextSplitter.of(
+        self._splitter = TextSplitter.of(
             settings.long_text, find_model(settings.model).tokens_per_text
         )
         self._width = settings.dimension or find_model(settings.model).default_dimension
@@ -132,7 +133,7 @@ class Session:
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: OutputFormat[R],
+        output_format: OutputFormat[R],
         *,
         show_progress: bool = False,
     ) -> CallResult[R]:
@@ -141,47 +142,51 @@ class Session:
         Args:
             texts: The texts.
             text_type: Their role.
-            form: The form of the rows.
+            output_format: The form of the vectors.
             show_progress: Whether to show a progress bar, also where the option says nothing of it.
         """
         running = event_loop.current()  # or nothing is begun
-        return running.run(self._call(texts, text_type, form, show_progress=show_progress))
+        return running.run(self._call(texts, text_type, output_format, show_progress=show_progress))
 
     async def aembed(
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: OutputFormat[R],
+        output_format: OutputFormat[R],
         *,
         show_progress: bool = False,
     ) -> CallResult[R]:
         """Return rows in a form, what failed, and what the call used; see `embed`."""
         running = event_loop.current()
-        return await running.arun(self._call(texts, text_type, form, show_progress=show_progress))
+        return await running.arun(
+            self._call(texts, text_type, output_format, show_progress=show_progress)
+        )
 
     def _deadline(self) -> float | None:
         """Return when a call that begins now must be over, in seconds of `time.monotonic`."""
         seconds = self._settings.total_timeout
         return None if seconds is None else time.monotonic() + seconds
 
-    def stream(self, form: OutputFormat[R], rows: Callable[[R], Iterable[T]]) -> Stream[R, T]:
+    def stream(
+        self, output_format: OutputFormat[R], rows: Callable[[R], Iterable[T]]
+    ) -> Stream[R, T]:
         """Return a stream of documents that is embedded in blocks.
 
         Args:
-            form: The form of a block.
+            output_format: The form of a block.
             rows: Returns a block's rows one by one.
         """
         settings = self._settings
         cap = settings.batch_size or find_model(settings.model).texts_per_request
 
-        until = self._deadline()
+        deadline = self._deadline()
 
         def open_bar() -> tqdm[Any]:
             return tqdm(unit="text", desc=settings.model)
 
         return Stream(
             submit=lambda texts, first: event_loop.current().submit(
-                self._call(texts, "document", form, first=first, until=until)
+                self._call(texts, "document", output_format, first=first, deadline=deadline)
             ),
             rows=rows,
             # All blocks together hold twice the texts that can be in flight.
@@ -222,8 +227,8 @@ class Session:
             await asyncio.wait(here.running, timeout=_CLOSE_SECONDS)
         if here.limiter is not None:
             here.limiter.close()
-        if here.pipeline is not None:
-            await here.pipeline.transport.aclose()
+        if here.dispatcher is not None:
+            await here.dispatcher.transport.aclose()
         if self._cache is not None:
             await self._cache.file.aclose()
 
@@ -234,47 +239,47 @@ class Session:
             here = self._last = _OnLoop(event_loop.current())
         return here
 
-    def _pipeline_of(self, here: _OnLoop) -> Pipeline:
-        if here.pipeline is None:
+    def _dispatcher_of(self, here: _OnLoop) -> Dispatcher:
+        if here.dispatcher is None:
             here.limiter = build_limiter(self._settings, here.runtime, self._admit)
-            here.pipeline = build_pipeline(self._settings, here.limiter)
-            here.runtime.open.add(here.pipeline.transport)
-        return here.pipeline
+            here.dispatcher = build_dispatcher(self._settings, here.limiter)
+            here.runtime.open.add(here.dispatcher.transport)
+        return here.dispatcher
 
     def _call(
         self,
         texts: Iterable[str],
         text_type: TextType,
-        form: OutputFormat[R],
+        output_format: OutputFormat[R],
         *,
         show_progress: bool = False,
         first: int | None = None,
-        until: float | None = None,
+        deadline: float | None = None,
     ) -> Coroutine[Any, Any, CallResult[R]]:
         """Check the texts here and now; return what embeds them on the background loop.
 
         Where they are part of a stream, `first` is the place of the first of them.
         """
         plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
-        rows = form.rows(len(plan.unique), self._settings.normalize)
+        collector = output_format.collector(len(plan.unique), self._settings.normalize)
         paired: PairedRequest | None = None
-        if self.paired and form.kind is not None:
+        if self.paired and output_format.kind is not None:
             paired = PairedRequest.of(
-                form.kind,
+                output_format.kind,
                 plan.unique,
                 text_type,
-                of_nodes=form.nodes,
+                of_nodes=output_format.of_nodes,
                 node_text=self._node_text,
             )
-        output = form.output if paired is None else "dense&sparse"
+        output = output_format.output if paired is None else "dense&sparse"
         call = Call(
             plan.unique,
             self._parameters(text_type, output),
-            rows,
-            until=until or self._deadline(),
+            collector,
+            deadline=deadline or self._deadline(),
         )
         bar = first is None and (show_progress or self._settings.show_progress_bar)
-        return self._run(plan, call, rows, paired, first=first or 0, show_progress=bar)
+        return self._run(plan, call, collector, paired, first=first or 0, show_progress=bar)
 
     def _parameters(self, text_type: TextType, output: Output) -> Parameters:
         settings = self._settings
@@ -292,7 +297,7 @@ class Session:
         self,
         plan: Plan,
         call: Call,
-        rows: Collector[R],
+        collector: Collector[R],
         paired: PairedRequest | None,
         *,
         first: int,
@@ -317,8 +322,8 @@ class Session:
                     stages.append(self._pairing(here).share(call, paired, plan.counts()))
                 if self._cache is not None:
                     stages.append(_from_cache(self._cache, plan, call))
-                if self._cutter is not None:
-                    stages.append(_split(self._cutter, call))
+                if self._splitter is not None:
+                    stages.append(_split(self._splitter, call))
                 if show_progress:
                     stages.append(_progress_bar(self._settings.model, call))
                 try:
@@ -327,7 +332,7 @@ class Session:
                             await entered.enter_async_context(stage)
                         await self._dispatch(here, call)
                 except (RequestError, asyncio.CancelledError) as error:
-                    ended = self._ended(error, plan, rows)
+                    ended = self._ended(error, plan, collector)
                     if ended is error:
                         raise
                     raise ended from None
@@ -336,7 +341,7 @@ class Session:
                     self.usage.add(call.usage)
                 failures = _failures(plan, call.failures, first) if call.failures else ()
                 embedded = CallResult(
-                    rows.result(plan, self._width), failures, plan.count, call.usage
+                    collector.result(plan, self._width), failures, plan.count, call.usage
                 )
                 if embedded.error is not None:
                     record.failure = Failure.of(embedded.error)
@@ -345,13 +350,13 @@ class Session:
             here.running.discard(task)
 
     def _ended(
-        self, error: RequestError | asyncio.CancelledError, plan: Plan, rows: Collector[Any]
+        self, error: RequestError | asyncio.CancelledError, plan: Plan, collector: Collector[Any]
     ) -> BaseException:
         """Return the error of a call that ended before its time, with the rows that had arrived."""
         if isinstance(error, asyncio.CancelledError) and not self._closed:
             return error
         ended = ClosedError(_CLOSED) if isinstance(error, asyncio.CancelledError) else error
-        ended.result = rows.result(plan, self._width) if plan.count > 1 else None
+        ended.result = collector.result(plan, self._width) if plan.count > 1 else None
         return ended
 
     def _pairing(self, here: _OnLoop) -> PairedVectors:
@@ -374,14 +379,14 @@ class Session:
 
     async def _dispatch(self, here: _OnLoop, call: Call) -> None:
         """Send what is left of a call, and cut it off when its time is over."""
-        if not call.count:
+        if not call.to_send:
             return
-        sending = self._pipeline_of(here).embed(call)
-        if call.until is None:
+        sending = self._dispatcher_of(here).dispatch(call)
+        if call.deadline is None:
             await sending
             return
         try:
-            await asyncio.wait_for(sending, max(0.0, call.until - time.monotonic()))
+            await asyncio.wait_for(sending, max(0.0, call.deadline - time.monotonic()))
         except asyncio.TimeoutError as error:
             if isinstance(error, RequestError):
                 raise
@@ -396,11 +401,11 @@ class Session:
 async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
     """Take from the cache what it has, and keep what is answered, whatever happens."""
     event_loop.current().open.add(cache.file)
-    cached = cache.rows_of(call)
-    wanted = range(len(call.texts)) if call.indices is None else call.indices
+    cached = cache.collector_of(call)
+    wanted = call.to_send
     call.indices = await cached.fill(wanted)
     call.usage.cached = _given(plan, set(wanted).difference(call.indices))
-    call.rows = cached
+    call.collector = cached
     try:
         yield
     finally:
@@ -408,26 +413,26 @@ async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def _split(cutter: TextSplitter, call: Call) -> AsyncIterator[None]:
+async def _split(splitter: TextSplitter, call: Call) -> AsyncIterator[None]:
     """Send parts in place of texts that are too long."""
-    indices = range(len(call.texts)) if call.indices is None else call.indices
-    texts = {index: call.texts[index] for index in indices}
-    if not any(map(cutter.may_cut, texts.values())):
+    texts = {index: call.texts[index] for index in call.to_send}
+    if not any(map(splitter.may_split, texts.values())):
         yield
         return
     # A thread of its own, since megabytes take a while to count.
-    parts = await asyncio.to_thread(Chunks, texts, cutter)
-    with parts.sent_for(call):
+    chunks = await asyncio.to_thread(Chunks, texts, splitter)
+    with chunks.sent_for(call):
         yield
 
 
 @asynccontextmanager
 async def _progress_bar(model: str, call: Call) -> AsyncIterator[None]:
     """Show how many of the texts to send are done."""
-    if call.count < 2:
+    count = len(call.to_send)
+    if count < 2:
         yield
         return
-    with tqdm(total=call.count, unit="text", desc=model) as bar:
+    with tqdm(total=count, unit="text", desc=model) as bar:
         call.progress = bar.update
         yield
 

@@ -266,7 +266,7 @@ def test_a_rejected_text_is_named_by_its_place_in_the_whole_list(service, batch)
 def test_vectors_that_arrived_survive_the_end_of_the_call(service, batch):
     embedding = make(service, dimension=64, max_concurrency=1)
     embedding.get_text_embedding("warm")
-    pipeline = embedding._session._last.pipeline
+    pipeline = embedding._session._last.dispatcher
     limiter = pipeline._limiter
     served = limiter.served
 
@@ -275,7 +275,7 @@ def test_vectors_that_arrived_survive_the_end_of_the_call(service, batch):
             raise PermissionDeniedError("In arrears.", status_code=400, code="Arrearage")
         return NATIVE.parse_response(raw, **expected)
 
-    pipeline._wire = replace(NATIVE, parse_response=arrears_after_two)
+    pipeline._codec = replace(NATIVE, parse_response=arrears_after_two)
     with pytest.raises(PermissionDeniedError) as caught:
         batch(embedding, TEXTS)
 

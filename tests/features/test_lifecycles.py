@@ -497,9 +497,9 @@ def test_closing_while_the_first_call_begins_leaves_no_connection_open(service):
             time.sleep(attempt / 20_000)
             embedder.close()
             assert isinstance(call.exception(timeout=30), (ClosedError, type(None)))
-        session = embedder._opening.session
+        session = embedder._lazy_session.opened
         here = session and session._last
-        pipeline = here and here.pipeline
+        pipeline = here and here.dispatcher
         http = pipeline and pipeline.transport._session
         assert http is None or http.closed
 

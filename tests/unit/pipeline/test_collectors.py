@@ -87,7 +87,7 @@ def test_no_texts_give_no_rows(form, empty):
 
 
 def test_sparse_rows_of_duplicates_blanks_and_failures():
-    rows = SparseCollector(3, False)
+    rows = SparseCollector(3)
     wind = SparseRow((2, 7), (1.0, 0.5), ("the", "wind"))
     rows.put([0], ParsedResponse([], 0, None, sparse=[wind]))
     plan = plan_texts(["a", "", "b", "a", "c"], empty_text="zero")

@@ -15,8 +15,9 @@ from qwen_embed.errors import (
     RateLimitError,
     ServerError,
 )
+from qwen_embed.pipeline.call import Call
 from qwen_embed.pipeline.collectors import ListCollector
-from qwen_embed.pipeline.dispatcher import Call, Pipeline
+from qwen_embed.pipeline.dispatcher import Dispatcher
 from qwen_embed.pipeline.plan import Plan
 from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters
@@ -82,16 +83,16 @@ class Instant:
         await asyncio.sleep(0)
 
 
-def pipeline(service, *, batch_size=2, max_concurrency=4, max_retries=2):
+def dispatcher(service, *, batch_size=2, max_concurrency=4, max_retries=2):
     time = Instant()
     gate = Gate(Account(), clock=time, call_later=time.call_later)
-    return Pipeline(
-        wire=NATIVE,
+    return Dispatcher(
+        codec=NATIVE,
         transport=service,
         limiter=AccountLimiter(gate, max_concurrency=max_concurrency),
         retry=RetryPolicy(max_retries, random=lambda: 0.0),
         sleep=time.sleep,
-        advise=lambda error: None,
+        hint_for=lambda error: None,
         batch_size=batch_size,
         max_concurrency=max_concurrency,
         max_request_tokens=None,
@@ -103,7 +104,7 @@ def call(texts):
 
 
 def rows(call):
-    gathered = call.rows.result(Plan(call.texts, None, len(call.texts)), None)
+    gathered = call.collector.result(Plan(call.texts, None, len(call.texts)), None)
     return [row and row[0] for row in gathered]
 
 
@@ -118,7 +119,7 @@ TEXTS = ["x" * n for n in range(1, 10)]
 async def test_rows_come_in_the_order_of_the_texts(service):
     done = call(TEXTS)
 
-    await pipeline(service).embed(done)
+    await dispatcher(service).dispatch(done)
 
     assert rows(done) == [float(n) for n in range(1, 10)]
     assert (done.usage.requests, done.usage.retries, done.usage.tokens) == (5, 0, 9)
@@ -129,7 +130,7 @@ async def test_progress_is_told_in_texts(service):
     told = []
     done.progress = told.append
 
-    await pipeline(service).embed(done)
+    await dispatcher(service).dispatch(done)
 
     assert sorted(told) == [1, 2, 2, 2, 2]
 
@@ -138,7 +139,7 @@ async def test_only_the_failed_request_is_repeated(service):
     service.refuse = lambda texts, number: (500, "InternalError") if number == 2 else None
     done = call(TEXTS)
 
-    await pipeline(service).embed(done)
+    await dispatcher(service).dispatch(done)
 
     assert rows(done) == [float(n) for n in range(1, 10)]
     assert len(service.sent) == 6
@@ -149,7 +150,7 @@ async def test_what_no_retry_heals_cancels_what_is_in_flight(service):
     service.refuse = lambda texts, number: (400, "Arrearage") if number == 3 else "hang"
 
     with pytest.raises(PermissionDeniedError):
-        await pipeline(service).embed(call(TEXTS))
+        await dispatcher(service).dispatch(call(TEXTS))
 
     assert len(service.sent) == 3
     assert service.cancelled == 2
@@ -157,10 +158,10 @@ async def test_what_no_retry_heals_cancels_what_is_in_flight(service):
 
 async def test_what_no_retry_heals_ends_every_call_and_keeps_what_they_have(service):
     service.refuse = lambda texts, number: (401, "InvalidApiKey") if number > 3 else None
-    shared = pipeline(service, max_concurrency=1)
+    shared = dispatcher(service, max_concurrency=1)
     calls = [call([f"{n}{letter}" for letter in "abcdef"]) for n in range(5)]
 
-    ended = await asyncio.gather(*map(shared.embed, calls), return_exceptions=True)
+    ended = await asyncio.gather(*map(shared.dispatch, calls), return_exceptions=True)
 
     errors = [error for error in ended if error is not None]
     assert {type(error) for error in errors} == {AuthenticationError}
@@ -180,7 +181,7 @@ async def test_a_throttled_request_waits_its_turn_as_long_as_others_are_served(s
     service.refuse = refuse
     done = call(["x" * n for n in range(1, 300)])
 
-    await pipeline(service, max_retries=1).embed(done)
+    await dispatcher(service, max_retries=1).dispatch(done)
 
     assert None not in rows(done)
     assert done.failures == {}
@@ -190,7 +191,7 @@ async def test_a_request_that_fails_for_good_while_others_are_served_fails_alone
     service.refuse = lambda texts, number: (500, "InternalError") if "xxx" in texts else None
     done = call(["x" * n for n in range(1, 60)])
 
-    await pipeline(service).embed(done)
+    await dispatcher(service).dispatch(done)
 
     assert set(done.failures) == {2, 3}
     assert isinstance(done.failures[2], ServerError)
@@ -212,15 +213,15 @@ async def test_a_service_gone_in_the_middle_ends_the_call_and_keeps_the_rows(
     done = call(["x" * n for n in range(1, 1000)])
 
     with pytest.raises(error):
-        await pipeline(service).embed(done)
+        await dispatcher(service).dispatch(done)
 
     assert sum(row is not None for row in rows(done)) == 6
     assert len(service.sent) < 30
 
 
 async def test_an_answer_of_another_dimension_than_before_is_refused(service):
-    asked = pipeline(service)
-    await asked.embed(call(["a"]))
+    asked = dispatcher(service)
+    await asked.dispatch(call(["a"]))
 
     async def two_numbers(path, body):
         answer = {"output": {"embeddings": [{"text_index": 0, "embedding": [1.0, 2.0]}]}}
@@ -228,14 +229,14 @@ async def test_an_answer_of_another_dimension_than_before_is_refused(service):
 
     service.post = two_numbers
     with pytest.raises(InvalidResponseError, match="2 numbers where 1 are due"):
-        await asked.embed(call(["b"]))
+        await asked.dispatch(call(["b"]))
 
 
 async def test_a_body_above_what_the_service_takes_is_halved_before_it_is_sent(service):
     half = "x" * (MAX_BODY_BYTES // 2)
     done = call([half + "a", half + "b"])
 
-    await pipeline(service).embed(done)
+    await dispatcher(service).dispatch(done)
 
     assert [len(texts) for texts in service.sent] == [1, 1]
     assert None not in rows(done)
@@ -251,7 +252,7 @@ async def test_a_cap_without_a_number_is_found_by_halving(service):
     service.post = refuse_more_than_two
     done = call(TEXTS)
 
-    await pipeline(service, batch_size=9).embed(done)
+    await dispatcher(service, batch_size=9).dispatch(done)
 
     assert rows(done) == [float(n) for n in range(1, 10)]
 
@@ -262,7 +263,7 @@ async def test_a_refused_text_is_isolated_without_asking_again_for_the_others(se
     )
     done = call(TEXTS)
 
-    await pipeline(service, batch_size=8).embed(done)
+    await dispatcher(service, batch_size=8).dispatch(done)
 
     assert set(done.failures) == {4}
     served = [text for texts in service.sent if "xxxxx" not in texts for text in texts]
@@ -281,12 +282,12 @@ async def test_retry_after_is_waited_for_unless_it_is_longer_than_anybody_waits(
         return await answer(path, body)
 
     service.post = throttle_twice
-    asked = pipeline(service)
+    asked = dispatcher(service)
     done = call(["a"])
 
     if sent == 1:
         with pytest.raises(RateLimitError):
-            await asked.embed(done)
+            await asked.dispatch(done)
     else:
-        await asked.embed(done)
+        await asked.dispatch(done)
     assert len(service.sent) == sent

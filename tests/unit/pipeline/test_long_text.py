@@ -1,4 +1,4 @@
-"""What is sent in place of a long text, and one row from the rows of its parts."""
+"""What is sent in place of a long text, and one row from the rows of its chunks."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def dense(*rows):
     return ParsedResponse(dense=[list(row) for row in rows], tokens=0, request_id=None)
 
 
-def parts_of(*texts, whole=True, limit=LIMIT):
-    return Chunks(dict(enumerate(texts)), TextSplitter(limit, whole))
+def chunks_of(*texts, all_chunks=True, limit=LIMIT):
+    return Chunks(dict(enumerate(texts)), TextSplitter(limit, all_chunks))
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def parts_of(*texts, whole=True, limit=LIMIT):
         ("error", 8192, None),
         ("truncate", None, None),
         ("average", None, None),
-        ("truncate", 8192, TextSplitter(8192, whole=False)),
-        ("average", 8192, TextSplitter(8192, whole=True)),
+        ("truncate", 8192, TextSplitter(8192, all_chunks=False)),
+        ("average", 8192, TextSplitter(8192, all_chunks=True)),
     ],
 )
 def test_texts_are_cut_as_the_option_says_where_a_limit_is_known(long_text, limit, cutter):
@@ -40,78 +40,78 @@ def test_texts_are_cut_as_the_option_says_where_a_limit_is_known(long_text, limi
 
 
 def test_texts_that_fit_are_sent_as_they_are():
-    assert parts_of("a", "b").sent == ["a", "b"]
+    assert chunks_of("a", "b").sent == ["a", "b"]
 
 
 def test_only_the_beginning_of_a_long_text_is_sent():
-    parts = parts_of("a", LONG, whole=False)
+    chunks = chunks_of("a", LONG, all_chunks=False)
 
     [first, _] = load_tokenizer().split(LONG, LIMIT)
-    assert parts.sent == ["a", first[0]]
+    assert chunks.sent == ["a", first[0]]
 
 
 def test_every_part_of_a_long_text_is_sent():
-    parts = parts_of("a", LONG)
+    chunks = chunks_of("a", LONG)
 
-    assert "".join(parts.sent[1:]) == LONG
-    assert [parts.places_of(text) for text in (0, 1)] == [[0], [1, 2]]
-    assert parts.tokens_at(1) == LIMIT
+    assert "".join(chunks.sent[1:]) == LONG
+    assert [chunks.positions_of(text) for text in (0, 1)] == [[0], [1, 2]]
+    assert chunks.tokens_at(1) == LIMIT
 
 
 def test_equal_parts_are_sent_once_and_have_their_weight_wherever_the_text_stands():
     same = "12345678901234567890"
 
-    parts = parts_of(same, same * 2, same * 4)
+    chunks = chunks_of(same, same * 2, same * 4)
 
-    assert parts.sent == [same]
-    assert [parts.places_of(text) for text in range(3)] == [[0], [0, 0], [0] * 4]
-    assert parts.tokens_at(0) == LIMIT
+    assert chunks.sent == [same]
+    assert [chunks.positions_of(text) for text in range(3)] == [[0], [0, 0], [0] * 4]
+    assert chunks.tokens_at(0) == LIMIT
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_blank_parts_are_not_sent(whole):
-    parts = parts_of("\n " * 200 + "wind", whole=whole)
+@pytest.mark.parametrize("all_chunks", [True, False])
+def test_blank_parts_are_not_sent(all_chunks):
+    chunks = chunks_of("\n " * 200 + "wind", all_chunks=all_chunks)
 
-    assert [part.strip() for part in parts.sent] == ["wind"]
+    assert [part.strip() for part in chunks.sent] == ["wind"]
 
 
 def test_a_beginning_that_is_refused_gets_shorter_by_tenths_down_to_half_the_limit():
     text = "the wind will rise over cold hills " * 50
-    parts = parts_of(text, whole=False, limit=200)
+    chunks = chunks_of(text, all_chunks=False, limit=200)
     tokens = []
     place = 0
 
     while place is not None:
-        tokens.append(parts.tokens_at(place))
-        place = next(iter(parts.instead(place)), None)
+        tokens.append(chunks.tokens_at(place))
+        place = next(iter(chunks.replace_rejected(place)), None)
 
     assert tokens == [200, 180, 162, 145, 130, 117, 105, 94]
-    assert all(text.startswith(sent) for sent in parts.sent)
-    assert parts.places_of(0) == [7]
+    assert all(text.startswith(sent) for sent in chunks.sent)
+    assert chunks.positions_of(0) == [7]
 
 
 def test_a_part_that_is_refused_is_halved_once_for_all_texts():
-    parts = parts_of(LONG, LONG + "again")
-    assert parts.places_of(0)[0] == parts.places_of(1)[0] == 0
+    chunks = chunks_of(LONG, LONG + "again")
+    assert chunks.positions_of(0)[0] == chunks.positions_of(1)[0] == 0
 
-    halves = parts.instead(0)
+    halves = chunks.replace_rejected(0)
 
-    assert [parts.tokens_at(place) for place in halves] == [10, 10]
-    assert "".join(parts.sent[place] for place in parts.places_of(0)) == LONG
-    assert parts.places_of(1)[:2] == halves
-    assert parts.instead(halves[0]) == []
+    assert [chunks.tokens_at(place) for place in halves] == [10, 10]
+    assert "".join(chunks.sent[place] for place in chunks.positions_of(0)) == LONG
+    assert chunks.positions_of(1)[:2] == halves
+    assert chunks.replace_rejected(halves[0]) == []
 
 
 def test_a_short_text_that_is_refused_is_not_cut():
-    assert parts_of("a", LONG).instead(0) == []
+    assert chunks_of("a", LONG).replace_rejected(0) == []
 
 
 def test_a_text_fails_with_the_error_of_its_first_part_that_did():
-    parts = parts_of("a", LONG, "b")
+    chunks = chunks_of("a", LONG, "b")
     first, second = TextRejectedError("first"), TextRejectedError("second")
 
-    assert parts.failures({2: second, 1: first}) == {1: first}
-    assert parts.failures({}) == {}
+    assert chunks.failures({2: second, 1: first}) == {1: first}
+    assert chunks.failures({}) == {}
 
 
 def test_a_mean_is_weighted_and_has_unit_length():
@@ -139,15 +139,15 @@ def test_a_sparse_row_has_the_largest_value_of_each_index():
 
 
 def test_rows_of_parts_may_come_in_any_order():
-    parts = parts_of("a", LONG, "b")
+    chunks = chunks_of("a", LONG, "b")
     lists = ListCollector(3, False)
-    rows = ChunkCollector(lists, parts)
+    rows = ChunkCollector(lists, chunks)
 
     rows.put([3, 2], dense([5.0, 5.0], [0.0, 1.0]))
     rows.put([1, 0], dense([1.0, 0.0], [7.0, 7.0]))
 
     [a, long, b] = rows.result(plan_texts(["a", LONG, "b"]), 2)
-    weights = np.array([parts.tokens_at(1), parts.tokens_at(2)])
+    weights = np.array([chunks.tokens_at(1), chunks.tokens_at(2)])
     assert (a, b) == ([7.0, 7.0], [5.0, 5.0])
     assert long == pytest.approx((weights / np.linalg.norm(weights)).tolist())
 
@@ -156,7 +156,7 @@ def test_a_text_of_which_a_part_never_came_has_no_row():
     lists, array = ListCollector(2, False), ArrayCollector(2, False)
     plan = plan_texts(["a", LONG])
     for rows in (lists, array):
-        ChunkCollector(rows, parts_of("a", LONG)).put([0, 1], dense([1.0], [2.0]))
+        ChunkCollector(rows, chunks_of("a", LONG)).put([0, 1], dense([1.0], [2.0]))
 
     assert lists.result(plan, 1) == [[1.0], None]
     assert np.isnan(array.result(plan, 1)[:, 0]).tolist() == [False, True]
@@ -164,7 +164,7 @@ def test_a_text_of_which_a_part_never_came_has_no_row():
 
 def test_texts_that_begin_alike_have_rows_of_their_own():
     texts = [LONG, LONG + "again"]
-    rows = ChunkCollector(ListCollector(2, False), parts_of(*texts, whole=False))
+    rows = ChunkCollector(ListCollector(2, False), chunks_of(*texts, all_chunks=False))
 
     rows.put([0], dense([1.0]))
 

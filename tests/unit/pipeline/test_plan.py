@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_embed.errors import InputError
-from qwen_embed.pipeline.plan import Plan, RequestQueue, estimate_tokens, plan_texts
+from qwen_embed.pipeline.batching import BatchQueue, estimate_tokens
+from qwen_embed.pipeline.plan import Plan, plan_texts
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 
@@ -61,7 +62,12 @@ def test_all_faults_are_told_at_once():
 
     assert caught.value.indices == (1, 2, 3, 4)
     message = str(caught.value)
-    for part in ("texts[1]: NoneType", "texts[2]: empty", "texts[3]: half", "texts[4]: int"):
+    for part in (
+        "texts[1]: NoneType",
+        "texts[2]: empty",
+        "texts[3]: an unpaired surrogate",
+        "texts[4]: int",
+    ):
         assert part in message
 
 
@@ -83,7 +89,7 @@ def test_an_estimate_of_tokens_counts_bytes():
 
 @given(st.integers(0, 100), st.integers(1, 30))
 def test_a_queue_gives_every_text_once_in_full_requests(count, cap):
-    queue = RequestQueue(["x"] * count)
+    queue = BatchQueue(["x"] * count, range(count))
 
     batches = list(iter(lambda: queue.take(cap), None))
 
@@ -93,7 +99,7 @@ def test_a_queue_gives_every_text_once_in_full_requests(count, cap):
 
 @given(st.lists(st.text("ab", max_size=40), min_size=1), st.integers(1, 12))
 def test_a_queue_keeps_to_its_token_budget(texts, max_tokens):
-    queue = RequestQueue(texts, max_tokens=max_tokens)
+    queue = BatchQueue(texts, range(len(texts)), max_tokens)
 
     batches = list(iter(lambda: queue.take(10), None))
 
@@ -104,7 +110,7 @@ def test_a_queue_keeps_to_its_token_budget(texts, max_tokens):
 
 
 def test_texts_put_back_are_cut_anew_with_those_that_follow():
-    queue = RequestQueue(["x"] * 6)
+    queue = BatchQueue(["x"] * 6, range(6))
     first = queue.take(4)
     queue.put_back(first)
 
@@ -112,14 +118,14 @@ def test_texts_put_back_are_cut_anew_with_those_that_follow():
 
 
 def test_a_request_that_is_sent_first_holds_nothing_else():
-    queue = RequestQueue(["x"] * 3)
+    queue = BatchQueue(["x"] * 3, range(3))
     queue.send_first([7])
 
     assert [queue.take(10), queue.take(10)] == [[7], [0, 1, 2]]
 
 
 def test_halves_are_sent_apart_and_first():
-    queue = RequestQueue(["x"] * 7)
+    queue = BatchQueue(["x"] * 7, range(7))
     queue.halve(queue.take(5))
 
     assert [queue.take(10), queue.take(10), queue.take(10)] == [[0, 1], [2, 3, 4], [5, 6]]
