@@ -42,7 +42,7 @@ def test_a_call_is_a_line_at_info(face, service, caplog, lines):
 
     tokens = made.usage.tokens
     assert lines(logging.INFO) == [
-        f"text-embedding-v4, document: 25 texts in 3 requests (0 repeated), {tokens} tokens, T s"
+        f"text-embedding-v4, document: 25 texts in 3 requests (0 retries), {tokens} tokens, T s"
     ]
     assert lines(logging.DEBUG) == []
 
@@ -66,7 +66,7 @@ def test_a_request_is_a_line_at_debug(service, caplog, lines, no_waiting):
         f"{request}, repeat 1: status 200, request_id ID, 1 tokens, T s; {pace}",
     ]
     assert lines(logging.INFO) == [
-        "text-embedding-v4, query: 1 texts in 2 requests (1 repeated), 1 tokens, T s"
+        "text-embedding-v4, query: 1 texts in 2 requests (1 retries), 1 tokens, T s"
     ]
 
 
@@ -92,7 +92,7 @@ def test_a_call_that_fails_says_why(face, service, caplog, lines):
         face.query(face(service, api_key="sk-another-key"), "a")
 
     assert lines(logging.INFO) == [
-        "text-embedding-v4, query: 1 texts in 1 requests (0 repeated), 0 tokens, T s, "
+        "text-embedding-v4, query: 1 texts in 1 requests (0 retries), 0 tokens, T s, "
         "AuthenticationError: 401 InvalidApiKey"
     ]
 
