@@ -223,7 +223,7 @@ class Pipeline:
                 call.usage.retries += sent > 0
                 sent += 1
                 with call.observer.request(
-                    texts=len(texts), size=len(body), repeats=sent - 1
+                    texts=len(texts), size=len(body), retries=sent - 1
                 ) as request:
                     reply = await self.transport.post(wire.path, body)
                     request.status = reply.status

@@ -22,7 +22,7 @@ from qwen_embed.pipeline.dispatcher import Pipeline
 from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.process.fork_safety import no_fork
 from qwen_embed.protocols.base import Codec
-from qwen_embed.protocols.hints import advise
+from qwen_embed.protocols.hints import hint_for
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.protocols.openai import OPENAI
 from qwen_embed.rate_limit.account import Account, Quota
@@ -46,7 +46,7 @@ def build_pipeline(settings: EmbeddingSettings, limiter: Limiter) -> Pipeline:
         limiter=limiter,
         retry=RetryPolicy(settings.max_retries, random=random.random),
         sleep=asyncio.sleep,
-        advise=lambda error: advise(
+        advise=lambda error: hint_for(
             error,
             model=settings.model,
             root=root,
