@@ -66,7 +66,7 @@ class BaseEmbedder(EmbeddingSettings):
 
     def _whole(self, embedded: CallResult[R]) -> R:
         """Return the rows of a call, or raise; an adapter may tell its framework of the usage."""
-        return embedded.whole()
+        return embedded.unwrap()
 
     def _rows(
         self, texts: Iterable[str], text_type: TextType, *, show_progress: bool = False

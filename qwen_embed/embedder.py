@@ -171,7 +171,7 @@ class QwenEmbedder(BaseEmbedder):
         return self._session.RESULTS[self.output]
 
     def _with_usage(self, embedded: CallResult[EmbeddingResult]) -> EmbeddingResult:
-        return replace(embedded.whole(), usage=self._priced(embedded.usage))
+        return replace(embedded.unwrap(), usage=self._priced(embedded.usage))
 
 
 def _rows_of(result: EmbeddingResult) -> Iterator[StreamedRow]:

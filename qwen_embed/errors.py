@@ -1,28 +1,28 @@
 """The exceptions of this package, and what each means for the caller.
 
     QwenEmbedError
-    ├── InputError (also ValueError)       found before anything was sent
-    ├── ClosedError (also RuntimeError)    used after `close()`
-    ├── PartialFailureError                some texts failed, the others are in `.result`
-    └── RequestError                       one request failed
-        ├── ConnectionFailedError          no answer; retried
-        │   └── CertificateError           the host could not show who it is
-        ├── RequestTimeoutError            no answer in time (also TimeoutError); retried
-        ├── InvalidResponseError           an answer that cannot be believed
-        │   └── MalformedResponseError     an answer that is not whole; retried
-        └── ServiceError                   the service refused
-            ├── AuthenticationError        the key
-            ├── PermissionDeniedError      rights, overdue balance, used up free tier
-            ├── ModelNotFoundError         the model
-            ├── BatchSizeError             too many texts; learnt from, never raised to the user
-            ├── UnsupportedDimensionError      the dimension
-            ├── UnsupportedEncodingError       how numbers are printed; learnt from
-            ├── TextRejectedError           something in the texts; halved until the text is known
-            │   └── ModerationError        the service's content inspection
-            ├── RateLimitError             throttled; retried
-            └── ServerError                the service's own fault; retried
+    ├── InputError (also ValueError)         invalid texts, found before anything is sent
+    ├── ClosedError (also RuntimeError)      used after `close()`
+    ├── PartialFailureError                  some texts failed, the others are in `.result`
+    └── RequestError                         a request failed
+        ├── ConnectionFailedError            no response; retried
+        │   └── CertificateError             the host's certificate cannot be verified
+        ├── RequestTimeoutError              no response in time (also TimeoutError); retried
+        ├── InvalidResponseError             a response that fails validation
+        │   └── MalformedResponseError       an incomplete response; retried
+        └── ServiceError                     an error response of the service
+            ├── AuthenticationError          the API key
+            ├── PermissionDeniedError        rights, overdue balance, exhausted free tier
+            ├── ModelNotFoundError           the model
+            ├── BatchSizeError               too many texts per request; handled
+            ├── UnsupportedDimensionError    the dimension
+            ├── UnsupportedEncodingError     the encoding of numbers; handled
+            ├── TextRejectedError            a text
+            │   └── ModerationError          content inspection
+            ├── RateLimitError               throttled; retried
+            └── ServerError                  the service's own fault; retried
 
-No message ever holds the API key. The only warnings are `InsecureHttpWarning` and
+No message contains the API key. The only warnings are `InsecureHttpWarning` and
 `QueryRoleWarning`.
 """
 
@@ -33,44 +33,44 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 Scope = Literal["request", "texts", "call"]
-"""How far an error reaches: this request, so that it may be repeated; the texts that it carried, so
-that they are told apart; or the whole call, since no other request would fare better."""
+"""What an error affects: only this request, which may be retried; one of its texts, so the request
+is split; or the whole call, because every other request would fail in the same way."""
 
 
 class InsecureHttpWarning(UserWarning):
-    """The key and the texts go to another machine unencrypted.
+    """The key and the texts go to another machine without encryption.
 
-    Given when an object is made whose `base_url` begins with `http://` and is not this machine's,
-    once for each host. `warnings.simplefilter("error", InsecureHttpWarning)` makes it an error.
+    Issued once per host, when an object is created whose `base_url` is an `http://` address of
+    another machine. `warnings.simplefilter("error", InsecureHttpWarning)` turns it into an error.
     """
 
 
 class QueryRoleWarning(UserWarning):
-    """Queries go out as documents do, since the protocol and the model tell them not apart.
+    """Queries are embedded like documents: neither the protocol nor the model distinguishes them.
 
-    Given when an object is made that speaks the `openai` protocol and has no `query_template`;
-    `query_template="{query}"` says that this is meant.
+    Issued when an object is created that uses the `openai` protocol without a `query_template`.
+    Set `query_template="{query}"` if this is intended.
     """
 
 
 class QwenEmbedError(Exception):
-    """Base of every exception that this package raises on purpose.
+    """Base of all exceptions that this package raises.
 
-    But for options that cannot be used, which are a `pydantic.ValidationError`.
+    Only invalid options raise another one: `pydantic.ValidationError`.
     """
 
 
 class InputError(QwenEmbedError, ValueError):
-    """Texts or an argument that cannot be embedded; found before anything was sent or paid for.
+    """Invalid texts or an invalid argument, found before anything is sent or paid for.
 
-    It comes for a str in place of a list, and for texts that are no str, are empty or blank, have
-    half a surrogate pair, or are larger than 16 MiB; where sparse vectors are asked of a model or a
-    protocol that has none; and where a proxy of the environment is not an HTTP proxy. It is a
-    `ValueError` too.
+    Raised for a str instead of a list, and for texts that are not a str, are empty or blank,
+    contain an unpaired surrogate, or are larger than 16 MiB. Also raised if the model or the
+    protocol has no sparse vectors but they are requested, and if a proxy named in the environment
+    is not an HTTP proxy. It is also a `ValueError`.
 
     Attributes:
-        indices: Positions of the texts at fault in the list that was given, all of them; empty
-            where it is no text that is at fault.
+        indices: Positions of all invalid texts in the caller's list; empty if the error is not
+            about a text.
 
     Example:
         >>> from qwen_embed import InputError, QwenEmbedder
@@ -88,20 +88,20 @@ class InputError(QwenEmbedError, ValueError):
 
 
 class ClosedError(QwenEmbedError, RuntimeError):
-    """The object was closed, by `close()` or the end of its `with` block; make a new one.
+    """The object was closed, by `close()` or at the end of its `with` block; create a new one.
 
-    Calls that still run then end with it too, and so does every call while the interpreter exits.
+    Also raised by calls that were still running, and by every call while the interpreter exits.
 
     Attributes:
-        result: Where it ended a call on several texts, the rows that had arrived by then, as in
-            `PartialFailureError.result`; else `None`.
+        result: If it ended a call on several texts, the vectors that had arrived, in the form of
+            `PartialFailureError.result`; otherwise `None`.
     """
 
     result: Any = None
 
     @classmethod
     def at_exit(cls) -> ClosedError:
-        """Return the error of a call that comes too late: the interpreter is exiting."""
+        """Return the error of a call that is made while the interpreter exits."""
         return cls(
             "The interpreter is exiting and qwen-embed has stopped. Make the first call before the "
             "main thread ends, and register your own `atexit` handlers after that call."
@@ -109,17 +109,17 @@ class ClosedError(QwenEmbedError, RuntimeError):
 
 
 class RequestError(QwenEmbedError):
-    """One request failed for good: after all repeats, where it is of a kind that can heal.
+    """A request failed, and if the error was transient, all its retries failed too.
 
-    A call raises it for a single text, and where no other text would fare better; else it is the
-    `error` of a text in `PartialFailureError.failures`.
+    A call raises it if it has a single text, or if every other request would fail in the same way.
+    Otherwise it is the `error` of a text in `PartialFailureError.failures`.
 
     Attributes:
         message: What happened.
         hint: What to do about it, or `None`.
-        scope: How far it reaches: this `request`, the `texts` that it carried, or the whole `call`.
-        result: Where this ended a call on several texts, the rows that had arrived by then, as
-            in `PartialFailureError.result`; else `None`.
+        scope: What it affects: this `request`, one of its `texts`, or the whole `call`.
+        result: If it ended a call on several texts, the vectors that had arrived, in the form of
+            `PartialFailureError.result`; otherwise `None`.
     """
 
     scope: ClassVar[Scope] = "request"
@@ -135,27 +135,28 @@ class RequestError(QwenEmbedError):
 
 
 class ConnectionFailedError(RequestError):
-    """The service could not be reached, or the connection was lost before the whole answer came.
+    """The service could not be reached, or the connection was lost before the response ended.
 
-    Raised after `max_retries` repeats. It has the attributes of `RequestError`.
+    Raised after `max_retries` retries. It has the attributes of `RequestError`.
     """
 
 
 class CertificateError(ConnectionFailedError):
-    """The host's certificate could not be verified, so nothing was sent to it.
+    """The host's certificate could not be verified, so nothing was sent.
 
-    Ends the call, and is not retried. For an authority of your own set `SSL_CERT_FILE` before the
-    program starts. It has the attributes of `RequestError`.
+    Ends the call without a retry. If your organisation has its own certificate authority, set
+    `SSL_CERT_FILE` before the program starts. It has the attributes of `RequestError`.
     """
 
     scope: ClassVar[Scope] = "call"
 
 
 class RequestTimeoutError(RequestError, TimeoutError):
-    """No whole answer came within `timeout` seconds, or no end of the call within `total_timeout`.
+    """A request exceeded `timeout`, or the whole call exceeded `total_timeout`.
 
-    The first is raised after `max_retries` repeats, the second at once. It has the attributes of
-    `RequestError`, `result` with the rows that had arrived among them, and is a `TimeoutError` too.
+    The first is raised after `max_retries` retries, the second at once. It has the attributes of
+    `RequestError`, including `result` with the vectors that had arrived. It is also a
+    `TimeoutError`.
 
     Example:
         >>> from qwen_embed import QwenEmbedder, RequestTimeoutError
@@ -172,19 +173,19 @@ class RequestTimeoutError(RequestError, TimeoutError):
 
 
 class InvalidResponseError(RequestError):
-    """An answer that cannot be believed: wrong count, order or dimension, or not numbers.
+    """The response failed validation: wrong count, order or dimension, or not numbers.
 
-    It was billed, and another would be as wrong, so it is not asked for again, and ends the call.
-    It has the attributes of `RequestError`.
+    Ends the call without a retry, because the response was billed and another one would be as
+    wrong. It has the attributes of `RequestError`.
     """
 
     scope: ClassVar[Scope] = "call"
 
 
 class MalformedResponseError(InvalidResponseError):
-    """An answer that is not whole JSON: cut short on its way, or another server's page.
+    """The response is not complete JSON: the connection broke off, or another server answered.
 
-    Raised after `max_retries` repeats. It has the attributes of `RequestError`.
+    Raised after `max_retries` retries. It has the attributes of `RequestError`.
     """
 
     scope: ClassVar[Scope] = "request"
@@ -196,16 +197,16 @@ def _sentence(text: str) -> str:
 
 
 class ServiceError(RequestError):
-    """The service answered with a refusal. Its subclasses say of what kind.
+    """The service returned an error response. The subclasses say which kind.
 
     Attributes:
         status_code: The HTTP status.
-        code: The service's own code, such as `"InvalidApiKey"`; empty where it sent none.
-        request_id: What the service's support asks for, or `None`.
-        retry_after: Seconds after which the service wants to be asked again, or `None`.
+        code: The service's own code, such as `"InvalidApiKey"`; empty if it sent none.
+        request_id: The service's id of the request, which its support asks for, or `None`.
+        retry_after: Seconds to wait before the next attempt, if the service sent them, or `None`.
         message: The service's own message.
         hint: What to do about it, or `None`.
-        result: The rows that had arrived, as in `RequestError`, or `None`.
+        result: The vectors that had arrived, as in `RequestError`, or `None`.
 
     Example:
         >>> from qwen_embed import QwenEmbedder, ServiceError
@@ -244,34 +245,34 @@ class ServiceError(RequestError):
 
 
 class AuthenticationError(ServiceError):
-    """The API key was not accepted. A key belongs to one region; `hint` says which was asked.
+    """The API key was rejected. A key belongs to one region; `hint` says which one was called.
 
-    Ends the call, and is not retried. It has the attributes of `ServiceError`.
+    Ends the call without a retry. It has the attributes of `ServiceError`.
     """
 
 
 class PermissionDeniedError(ServiceError):
-    """The account may not do this: rights, arrears, a used up free tier, an overdue bill.
+    """The account may not do this: missing rights, an overdue balance, an exhausted free tier.
 
-    Ends the call, and is not retried. It has the attributes of `ServiceError`.
+    Ends the call without a retry. It has the attributes of `ServiceError`.
     """
 
 
 class ModelNotFoundError(ServiceError):
-    """The service does not know the model, or the account does not have it.
+    """The model does not exist, or the account cannot use it in this region.
 
-    Ends the call, and is not retried. It has the attributes of `ServiceError`.
+    Ends the call without a retry. It has the attributes of `ServiceError`.
     """
 
 
 class BatchSizeError(ServiceError):
-    """The request carried more texts than the service takes.
+    """The request had more texts than the service accepts.
 
-    Requests are cut smaller from then on, so that users see it only where even a single text is
-    refused for it.
+    Handled: later requests have fewer texts. Raised only if the service rejects even a single text
+    for this reason.
 
     Attributes:
-        limit: The cap that the service named, or `None` where it named none. The others are those
+        limit: The limit that the service named, or `None` if it named none. The others are those
             of `ServiceError`.
     """
 
@@ -283,43 +284,43 @@ class BatchSizeError(ServiceError):
 
 
 class UnsupportedDimensionError(ServiceError):
-    """The service refused the dimension, whatever the texts; `hint` says what to do.
+    """The model or the server does not support the dimension; `hint` says what to do.
 
-    Ends the call, and is not retried. It has the attributes of `ServiceError`.
+    Ends the call without a retry. It has the attributes of `ServiceError`.
     """
 
 
 class UnsupportedEncodingError(ServiceError):
-    """The server does not know the encoding of numbers that was asked for.
+    """The server does not support the requested encoding of numbers.
 
-    It is asked again for printed ones, so that users see this only where it refuses those too.
+    Handled: printed numbers are requested instead. Raised only if the server rejects those too.
     """
 
 
 class TextRejectedError(ServiceError):
-    """The service refused the request for something in its texts, such as one that is too long.
+    """The service rejected a text, for example because it is too long.
 
-    The request is halved until the text at fault is known, and the others get their rows. It is
-    raised for a single text, and is else in `PartialFailureError.failures`. It has the attributes
-    of `ServiceError`.
+    A rejected request is split until the invalid text is known; the other texts are embedded.
+    Raised if the call has a single text, otherwise found in `PartialFailureError.failures`. It has
+    the attributes of `ServiceError`.
     """
 
     scope: ClassVar[Scope] = "texts"
 
 
 class ModerationError(TextRejectedError):
-    """The service's content inspection refused a text; see `TextRejectedError`."""
+    """The service's content inspection rejected a text; see `TextRejectedError`."""
 
 
 class RateLimitError(ServiceError):
-    """The account sent too much too fast.
+    """The service throttled the account.
 
-    Throttled requests wait their turn. It is raised where the account serves nothing at all for 15
-    seconds times `max_retries`, or wants a longer wait than that.
+    Throttled requests are retried. Raised only if no request of the account succeeds for 15 seconds
+    times `max_retries`, or if the service demands a longer wait than that.
 
     Attributes:
-        quota: What was used up: `requests` or `tokens`; or `burst` where the number of requests
-            rose too quickly. The others are those of `ServiceError`.
+        quota: The quota that is exhausted, `requests` or `tokens`; or `burst` if the number of
+            requests grew too quickly. The others are those of `ServiceError`.
     """
 
     scope: ClassVar[Scope] = "request"
@@ -336,9 +337,9 @@ class RateLimitError(ServiceError):
 
 
 class ServerError(ServiceError):
-    """The service failed or was too busy, such as with 408, 500 or 503.
+    """The service failed or was overloaded, for example with 408, 500 or 503.
 
-    Raised after `max_retries` repeats. It has the attributes of `ServiceError`.
+    Raised after `max_retries` retries. It has the attributes of `ServiceError`.
     """
 
     scope: ClassVar[Scope] = "request"
@@ -346,12 +347,12 @@ class ServerError(ServiceError):
 
 @dataclass(frozen=True)
 class TextFailure:
-    """One text that could not be embedded, as `PartialFailureError.failures` names it.
+    """A text that could not be embedded, as listed in `PartialFailureError.failures`.
 
     Attributes:
-        index: The text's position in the list that was given.
+        index: The text's position in the caller's list.
         text: The text's first 80 characters.
-        error: Why.
+        error: Why it failed.
 
     Example:
         >>> failure = TextFailure.of(3, "word " * 20_000, TextRejectedError("Too long."))
@@ -365,18 +366,18 @@ class TextFailure:
 
     @classmethod
     def of(cls, index: int, text: str, error: RequestError) -> TextFailure:
-        """Return the failure of a text, of which only the first 80 characters are kept."""
+        """Return the failure of a text, with only its first 80 characters."""
         return cls(index, text[:80], error)
 
 
 class PartialFailureError(QwenEmbedError):
-    """Some texts could not be embedded. The others were: they are in `result`.
+    """Some texts could not be embedded; the vectors of the others are in `result`.
 
     Attributes:
-        result: What succeeded, in the form that the call returns, one row a text in input order.
-            In lists the row of a failed text is `None`; in arrays it is filled with NaN. `None`
-            where the rows had been given before, by a stream.
-        failures: The texts that failed, by index: a `TextFailure` each, with its error.
+        result: What the call would have returned, one vector per text in input order. The vector
+            of a failed text is `None` in lists and NaN in arrays. `None` for a stream, which has
+            already yielded the other vectors.
+        failures: A `TextFailure` with the error of each failed text, by index.
 
     Example:
         >>> from qwen_embed import PartialFailureError, QwenEmbedder
@@ -404,20 +405,20 @@ class PartialFailureError(QwenEmbedError):
     def of(
         cls, failures: Sequence[TextFailure], *, result: Any, count: int
     ) -> PartialFailureError | RequestError:
-        """Return the error for failures among `count` texts: the text's own where it is alone.
+        """Return the error of a call on `count` texts; for a single text, its own error.
 
         Args:
             failures: One or more.
-            result: The rows of all texts, those of the failed ones marked, or `None`.
-            count: How many texts there were.
+            result: The vectors of all texts, those of the failed ones marked, or `None`.
+            count: The number of texts.
         """
         first = failures[0]
         if count == 1:
             return first.error
-        others = "were given" if result is None else "are in `.result`"
+        others = "have already been yielded" if result is None else "are in `.result`"
         return cls(
-            f"{len(failures)} of {count} texts could not be embedded; `.failures` names them, and "
-            f"the rows of the others {others}. The first is texts[{first.index}]: {first.error}",
+            f"{len(failures)} of {count} texts could not be embedded: `.failures` lists them, and "
+            f"the vectors of the others {others}. The first is texts[{first.index}]: {first.error}",
             result=result,
             failures=failures,
         )

@@ -31,14 +31,14 @@ class SharedToken:
 
     @property
     def score(self) -> float:
-        """What the token adds to the dot product of the two vectors: the product of its values."""
+        """The token's part of the dot product: the product of its two values."""
         return self.query_value * self.document_value
 
 
 def shared_tokens(query: SparseRow, document: SparseRow) -> list[SharedToken]:
-    """Return the tokens that both vectors have, those that add most to the score first.
+    """Return the tokens that both vectors have, the one with the highest score first.
 
-    The sum of their scores is the dot product of the vectors.
+    The sum of the scores is the dot product of the vectors.
     """
     in_document = dict(zip(document.indices, document.values, strict=True))
     shared = [

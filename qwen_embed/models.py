@@ -1,8 +1,8 @@
-"""The models of the service: one row each, and permissive defaults for a name not in the table.
+"""The models of the service, and permissive defaults for a name that is not in the table.
 
-Figures are those of the service's documentation in November 2026. They move: the texts allowed in a
-request of `text-embedding-v3` have been 6, 20 and 10. So they are only where the client starts: an
-unknown name works, and a smaller cap named by the service's own error is learnt while running.
+Limits and prices are those of the service's documentation in November 2026. They change: the limit
+of texts per request of `text-embedding-v3` has been 6, 20 and 10. They are therefore only initial
+values: an unknown name works, and a smaller limit that the service names in an error is adopted.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _DOCUMENTED = "2026-11"
-"""The year and month of the documentation that the figures were read from."""
+"""The year and month of the documentation that limits and prices were taken from."""
 
 
 @dataclass(frozen=True)
 class RateLimits:
-    """What the service lets an account send for one model.
+    """The quota of an account for one model.
 
     Attributes:
-        requests_per_minute: Requests.
-        tokens_per_minute: Tokens.
+        requests_per_minute: Requests per minute.
+        tokens_per_minute: Tokens per minute.
     """
 
     requests_per_minute: float
@@ -30,20 +30,20 @@ class RateLimits:
 
 @dataclass(frozen=True)
 class Model:
-    """What the service allows and asks for one embedding model.
+    """Limits, abilities and prices of one embedding model.
 
     Attributes:
         name: The name sent to the service.
-        dimensions: Lengths that a dense vector may have; empty where nothing is known.
-        default_dimension: The length where none is asked for; `None` where nothing is known.
-        texts_per_request: The most texts that one request may carry.
-        tokens_per_text: The most tokens that one text may have; `None` where nothing is known.
-        sparse: Whether the model makes sparse vectors.
-        instruct: Whether the model follows an instruction that comes with a query.
-        usd_per_million_tokens: List price in Singapore; `None` where not offered or not known.
-        cny_per_million_tokens: List price in Beijing; `None` where not known.
-        prices_as_of: The year and month in which the prices were read, such as `"2026-11"`.
-        rate_limits: What the service publishes as limits, by region. An account may have others.
+        dimensions: Dimensions that a dense vector may have; empty if not known.
+        default_dimension: The dimension if a request names none; `None` if not known.
+        texts_per_request: Maximum texts per request.
+        tokens_per_text: Maximum tokens per text; `None` if not known.
+        sparse: Whether the model has sparse vectors.
+        instruct: Whether the model follows an instruction sent with a query.
+        usd_per_million_tokens: List price in Singapore; `None` if not offered or not known.
+        cny_per_million_tokens: List price in Beijing; `None` if not known.
+        prices_as_of: The year and month in which the prices were looked up, such as `"2026-11"`.
+        rate_limits: The quotas that the service publishes, by region. An account may have others.
     """
 
     name: str
@@ -133,14 +133,14 @@ _OPEN_WEIGHTS = re.compile(r"qwen3[-_]?embedding(?:\D*(0\.6|4|8)b)?", re.IGNOREC
 _OPEN_WEIGHTS_DIMENSIONS = {"0.6": 1024, "4": 2560, "8": 4096}
 
 QUERY_TEMPLATE = "Instruct: {task}\nQuery:{query}"
-"""What Qwen3-Embedding was trained to see queries in; documents go in as they are."""
+"""The form of queries that Qwen3-Embedding was trained on; documents have no such form."""
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
-"""The task that Qwen3-Embedding's own configuration names where none is given."""
+"""The default task in Qwen3-Embedding's own configuration."""
 
 
 def has_open_weights(name: str) -> bool:
-    """Return whether a name is one under which servers know a Qwen3-Embedding model.
+    """Return whether a server's model name means a Qwen3-Embedding model.
 
     Example:
         >>> has_open_weights("Qwen/Qwen3-Embedding-0.6B"), has_open_weights("qwen3-embedding:4b")
@@ -165,7 +165,7 @@ def _open_weights(name: str) -> Model | None:
 
 
 def find_model(name: str) -> Model:
-    """Return the table's row for a model, or a permissive one for a name the table does not have.
+    """Return what the table has for a model, or permissive defaults for an unknown name.
 
     Example:
         >>> find_model("text-embedding-v4").texts_per_request

@@ -1,4 +1,4 @@
-"""What the core's calls return."""
+"""The results of calls."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class CallResult(Generic[R]):
-    """What became of one call's texts.
+    """The outcome of one call.
 
     Attributes:
-        rows: One row a text, in the order of the texts; those of failed texts are marked.
+        rows: One vector per text, in input order; those of failed texts are marked.
         failures: The texts that failed.
-        count: How many texts there were.
+        count: The number of texts.
         usage: What the call used.
     """
 
@@ -36,13 +36,13 @@ class CallResult(Generic[R]):
 
     @property
     def error(self) -> PartialFailureError | RequestError | None:
-        """The error for the texts that failed, or `None`."""
+        """The error to raise if texts failed, otherwise `None`."""
         if not self.failures:
             return None
         return PartialFailureError.of(self.failures, result=self.rows, count=self.count)
 
-    def whole(self) -> R:
-        """Return the rows, or raise for the texts that failed."""
+    def unwrap(self) -> R:
+        """Return the vectors of all texts, or raise `error` if texts failed."""
         error = self.error
         if error is not None:
             raise error
@@ -51,11 +51,11 @@ class CallResult(Generic[R]):
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """Vectors, one row a text, in the order of the texts.
+    """One vector per text, in input order.
 
     Attributes:
-        dense: float32 array of shape `(n, dimension)`, or `None` where none was asked for.
-        sparse: The sparse rows, or `None` where none were asked for.
+        dense: float32 array of shape `(n, dimension)`, or `None` if not requested.
+        sparse: The sparse vectors, or `None` if not requested.
         usage: What the call used.
 
     Example:

@@ -1,4 +1,4 @@
-"""Sparse rows: merged, packed for keeping, and gathered into `SparseVectors`."""
+"""Sparse vectors: one by one, as bytes for the cache, and together as `SparseVectors`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 MAX_INDEX = 2**32 - 2
-"""The largest index that vector stores take."""
+"""The largest index that vector stores accept."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class SparseRow:
 
     Attributes:
         indices: Unique and ascending, from 0 to 2**32 - 2.
-        values: Finite and not negative, one for each index, rounded to float32.
-        tokens: The service's token for each index, or empty where they were not kept.
+        values: Finite and not negative, one per index, rounded to float32.
+        tokens: The service's token for each index; empty if they are not known.
 
     Example:
         >>> row = SparseRow(indices=(2, 7), values=(1.0, 0.5), tokens=("the", "wind"))
@@ -37,7 +37,7 @@ class SparseRow:
     tokens: tuple[str, ...] = ()
 
     def pack(self) -> bytes:
-        """Return indices and values in eight bytes an entry; tokens are left out."""
+        """Return indices and values in eight bytes per entry, without the tokens."""
         return (
             np.array(self.indices, dtype=np.uint32).tobytes()
             + np.array(self.values, dtype=np.float32).tobytes()
@@ -45,7 +45,7 @@ class SparseRow:
 
     @classmethod
     def unpack(cls, packed: bytes) -> SparseRow:
-        """Return the row that `pack` packed, with its values as float32 and without its tokens."""
+        """Return the vector that `pack` packed, without its tokens."""
         half = len(packed) // 2
         return cls(
             indices=tuple(np.frombuffer(packed[:half], dtype=np.uint32).tolist()),
@@ -54,10 +54,11 @@ class SparseRow:
 
 
 NO_ENTRIES = SparseRow((), ())
+"""The empty vector."""
 
 
 def merge_entries(entries: Mapping[int, tuple[float, str]]) -> SparseRow:
-    """Return the row of entries by index, in ascending order.
+    """Return the vector with the given entries by index, in ascending order.
 
     Example:
         >>> merge_entries({7: (0.5, "wind"), 2: (1.0, "the")})
@@ -72,13 +73,13 @@ def merge_entries(entries: Mapping[int, tuple[float, str]]) -> SparseRow:
 
 @dataclass(frozen=True, eq=False)
 class SparseVectors:
-    """Sparse rows in the form of a CSR matrix: row `i` is `indptr[i]` up to `indptr[i + 1]`.
+    """Sparse vectors as a CSR matrix: row `i` has the entries `indptr[i]` to `indptr[i + 1] - 1`.
 
     Attributes:
         indptr: int64 array of shape `(n + 1,)`.
         indices: int64 array of shape `(nnz,)`; unique and ascending within a row.
         values: float32 array of shape `(nnz,)`; finite and not negative.
-        tokens: The service's token for each entry; empty strings where it sent none.
+        tokens: The service's token for each entry; an empty string if it sent none.
 
     Example:
         >>> vectors = SparseVectors.of([SparseRow((2, 7), (1.0, 0.5), ("the", "wind"))])
@@ -93,7 +94,7 @@ class SparseVectors:
 
     @classmethod
     def of(cls, rows: Sequence[SparseRow]) -> SparseVectors:
-        """Return rows put together, in their order; a row without tokens gets empty ones."""
+        """Return a matrix of the given rows, in their order; missing tokens become empty."""
         indptr = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row.indices) for row in rows], out=indptr[1:])
         return cls(
@@ -125,13 +126,13 @@ class SparseVectors:
         """Return a `scipy.sparse.csr_array` of shape `(n, width)`, float32; needs scipy.
 
         Args:
-            width: The number of columns; by default one more than the largest index. Give the same
-                one to arrays that are to be multiplied.
+            width: The number of columns; by default one more than the largest index. Pass the same
+                width for arrays that will be multiplied.
 
         Raises:
             ImportError: If scipy is not installed.
         """
-        from scipy.sparse import csr_array  # noqa: PLC0415 -- not needed for anything else
+        from scipy.sparse import csr_array  # noqa: PLC0415 -- an optional dependency
 
         columns = width or int(self.indices.max(initial=-1)) + 1
         return csr_array((self.values, self.indices, self.indptr), shape=(len(self), columns))

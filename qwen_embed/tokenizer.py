@@ -1,7 +1,7 @@
-"""The tokens of a text by the Qwen vocabulary, which the official SDK `dashscope` brings along.
+"""Counts tokens with the Qwen vocabulary, a file of the official SDK `dashscope`.
 
-The SDK's package serves as a folder that holds the vocabulary's file: it is never imported. The
-file is read, and `tiktoken` imported, only when a text has to be counted.
+The SDK is never imported; only its file is read. That, and the import of `tiktoken`, happens when
+the first text has to be counted.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""What the SDK cuts a text into before it looks for tokens."""
+"""The pieces into which the SDK splits a text before it looks for tokens."""
 
 _WINDOW = 50_000
-_LARGEST_CLUSTER = 30
-_MOST_TOKENS_OF_A_CHARACTER = 12
-"""Normalised, a character becomes three of four bytes at most, and a token is a byte at least."""
+_MAX_CLUSTER = 30
+_MAX_TOKENS_PER_CHARACTER = 12
+"""Normalization turns a character into at most three of four bytes each; a token has at least one
+byte."""
 
 
 def vocabulary_file() -> Path | None:
-    """Return where the vocabulary is, or `None` where it is not installed."""
+    """Return the path of the vocabulary, or `None` if it is not installed."""
     try:
         spec = find_spec("dashscope")
     except (ImportError, ValueError):
@@ -41,7 +42,7 @@ def vocabulary_file() -> Path | None:
 
 
 def can_count() -> bool:
-    """Return whether all that counting needs is installed; nothing is loaded."""
+    """Return whether the vocabulary and `tiktoken` are installed; loads neither."""
     try:
         return vocabulary_file() is not None and find_spec("tiktoken") is not None
     except (ImportError, ValueError):
@@ -49,7 +50,7 @@ def can_count() -> bool:
 
 
 def surely_fits(text: str, limit: int) -> bool:
-    """Return whether a text has no more bytes than `limit`, and so no more tokens.
+    """Return whether a text has at most `limit` bytes and therefore at most `limit` tokens.
 
     Example:
         >>> surely_fits("The wind rises.", 15), surely_fits("风起了。", 11)
@@ -61,11 +62,11 @@ def surely_fits(text: str, limit: int) -> bool:
 
 
 class Tokenizer:
-    """Counts the tokens of texts, and cuts texts by them.
+    """Counts the tokens of texts and splits texts into chunks.
 
-    Ids are those of the SDK's tokenizer, but for the written forms of control tokens such as
-    `<|endoftext|>`, which are text here. Texts longer than 50,000 characters are counted in windows
-    of that length: at each end of one the count may be a token or two off.
+    Ids are those of the SDK's tokenizer, except that the written forms of control tokens, such as
+    `<|endoftext|>`, are ordinary text here. Texts longer than 50,000 characters are counted in
+    windows of that length; at each boundary the count may be off by one or two tokens.
 
     Args:
         encoding: The vocabulary.
@@ -75,57 +76,58 @@ class Tokenizer:
         self._encoding = encoding
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text's tokens, after normalisation to NFC as in the SDK."""
+        """Return the ids of a text's tokens, after normalization to NFC as in the SDK."""
         return self._encoding.encode_ordinary(_normalized(text))
 
     def count(self, text: str) -> int:
-        """Return how many tokens a text has."""
+        """Return the number of tokens of a text."""
         return sum(len(self.encode(window)) for _, window in _windows(text))
 
     def split(self, text: str, limit: int) -> Iterator[tuple[str, int]]:
-        """Yield a text in parts of at most `limit` tokens, each with how many it has.
+        """Yield chunks of at most `limit` tokens, each with its number of tokens.
 
-        The parts end where tokens end, but never within a character, and joined they are the text.
+        Chunks end at the boundary of a token, but never within a character. Joined they are the
+        text.
 
         Args:
             text: The text.
-            limit: At least 12, which is the most that one character can have.
+            limit: Maximum tokens per chunk, at least 12: a single character may have as many.
         """
         while text:
-            part, tokens = self._first(text, limit)
-            yield part, tokens
-            text = text[len(part) :]
+            chunk, tokens = self._first_chunk(text, limit)
+            yield chunk, tokens
+            text = text[len(chunk) :]
 
-    def _first(self, text: str, limit: int) -> tuple[str, int]:
+    def _first_chunk(self, text: str, limit: int) -> tuple[str, int]:
         budget = limit
-        while budget > 0 and (part := text[: self._length(text, budget)]):
-            # Cut off from what follows, its last characters may have tokens of their own.
-            tokens = self.count(part)
+        while budget > 0 and (chunk := text[: self._length(text, budget)]):
+            # Without the text that follows, the last characters may have other tokens.
+            tokens = self.count(chunk)
             if tokens <= limit:
-                return part, tokens
+                return chunk, tokens
             budget -= tokens - limit
-        part = text[: limit // _MOST_TOKENS_OF_A_CHARACTER]
-        return part, self.count(part)
+        chunk = text[: limit // _MAX_TOKENS_PER_CHARACTER]
+        return chunk, self.count(chunk)
 
     def _length(self, text: str, budget: int) -> int:
-        """Return how many characters are whole within the first `budget` tokens."""
+        """Return how many characters are complete within the first `budget` tokens."""
         for start, window in _windows(text):
             ids = self.encode(window)
             if len(ids) > budget:
-                return start + self._whole(window, ids[:budget])
+                return start + self._complete(window, ids[:budget])
             budget -= len(ids)
         return len(text)
 
-    def _whole(self, text: str, first: list[int]) -> int:
-        """Return how many characters of a text its first tokens hold whole."""
-        # The bytes are valid but for a character that may be cut off at their end.
-        held = len(self._encoding.decode_bytes(first).decode("utf-8", "ignore"))
+    def _complete(self, text: str, first: list[int]) -> int:
+        """Return how many characters of a text are complete in its first tokens."""
+        # The bytes are valid, except that the last character may be incomplete.
+        remaining = len(self._encoding.decode_bytes(first).decode("utf-8", "ignore"))
         if unicodedata.is_normalized("NFC", text):
-            return held
+            return remaining
         length = 0
         for cluster in _clusters(text):
-            held -= len(_normalized(cluster))
-            if held < 0:
+            remaining -= len(_normalized(cluster))
+            if remaining < 0:
                 break
             length += len(cluster)
         return length
@@ -136,9 +138,9 @@ def load_tokenizer() -> Tokenizer:
     """Return the tokenizer of the Qwen vocabulary.
 
     Raises:
-        ImportError: If `can_count()` is false.
+        ImportError: If `can_count()` returns `False`.
     """
-    from tiktoken import Encoding  # noqa: PLC0415 -- needed for long texts only
+    from tiktoken import Encoding  # noqa: PLC0415 -- only long texts need it
 
     file = vocabulary_file()
     if file is None:
@@ -158,19 +160,20 @@ def _windows(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Yield what normalisation joins with nothing else: a character and the marks that follow.
+    """Yield each character with the marks that follow it, which normalization may join to it.
 
-    More marks than any language has are cut, lest one cluster be longer than a part may be.
+    Longer series of marks than any language has are split, so that a cluster always fits into a
+    chunk.
     """
     start = 0
     for index in range(1, len(text)):
-        if not _joins(text[index]) or index - start == _LARGEST_CLUSTER:
+        if not _joins(text[index]) or index - start == _MAX_CLUSTER:
             yield text[start:index]
             start = index
     yield text[start:]
 
 
 def _joins(character: str) -> bool:
-    """Return whether a character may become one with what stands before it."""
+    """Return whether normalization may join a character to the one before it."""
     is_jamo = "\u1160" <= character <= "\u11ff"  # of Hangul: vowels and final consonants
     return is_jamo or unicodedata.category(character).startswith("M")

@@ -1,4 +1,4 @@
-"""What the calls cost: texts, requests, repeats, tokens, and an estimate of the price."""
+"""What calls use: texts, requests, retries, tokens, and an estimate of the cost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Price:
     """A list price: `amount` of `currency` per million tokens.
 
     Attributes:
-        amount: Per million tokens.
+        amount: The price per million tokens.
         currency: `"CNY"` or `"USD"`.
-        as_of: The year and month in which the price was read, such as `"2026-11"`.
+        as_of: The year and month in which the price was looked up, such as `"2026-11"`.
 
     Example:
         >>> print(Price(0.07, "USD", as_of="2026-11"))
@@ -30,7 +30,7 @@ class Price:
 
 
 def list_price(model: Model, region: str | None) -> Price | None:
-    """Return the model's list price in a region, or `None` where none is published here.
+    """Return the model's list price in a region, or `None` if it is not known.
 
     Prices are known for Beijing (CNY) and Singapore (USD).
     """
@@ -43,22 +43,21 @@ def list_price(model: Model, region: str | None) -> Price | None:
 
 @dataclass
 class Usage:
-    """What one call used, or all calls of an object. As str it is a line for a log.
+    """What one call or all calls of an object used; `str()` returns one line for a log.
 
     Attributes:
-        texts: Texts that the service embedded, duplicates included. A half that waited for the
-            other object of a pair is not counted again.
-        requests: HTTP requests sent, repeated and refused ones included.
-        retries: How many of them were repeats.
-        tokens: Tokens that the service says it billed.
-        cached: Texts that were answered from the cache, duplicates included. They count in nothing
-            else.
-        price: The list price that `cost` is reckoned with, or `None` where it is not known.
+        texts: Texts that the service embedded, duplicates included. In a pair, a text whose vector
+            the other object's request had already returned is not counted again.
+        requests: HTTP requests sent, including retried and rejected ones.
+        retries: The number of them that were retries.
+        tokens: Tokens billed, as the service reports them.
+        cached: Texts found in the cache, duplicates included. They are not part of any other count.
+        price: The list price that `cost` is based on, or `None` if it is not known.
 
     Example:
         >>> usage = Usage(texts=20, requests=2, tokens=70, price=Price(0.5, "CNY", "2026-11"))
         >>> print(usage)
-        20 texts in 2 requests (0 repeated), 70 tokens, about 0.000035 CNY (as of 2026-11)
+        20 texts in 2 requests (0 retries), 70 tokens, about 0.000035 CNY (as of 2026-11)
     """
 
     texts: int = 0
@@ -70,11 +69,11 @@ class Usage:
 
     @property
     def cost(self) -> float | None:
-        """The estimated price of `tokens`, in `price.currency`; `None` where it is not known."""
+        """The estimated cost of `tokens`, in `price.currency`; `None` if it is not known."""
         return None if self.price is None else self.tokens * self.price.amount / 1_000_000
 
     def add(self, other: Usage) -> None:
-        """Add what another call used to this object, all but its price."""
+        """Add the counts of another object to this one; the price stays."""
         self.texts += other.texts
         self.requests += other.requests
         self.retries += other.retries
@@ -87,6 +86,6 @@ class Usage:
             cost = f"about {self.cost:.6f} {self.price.currency} (as of {self.price.as_of})"
         cached = f"; {self.cached:,} texts from the cache" if self.cached else ""
         return (
-            f"{self.texts:,} texts in {self.requests:,} requests ({self.retries:,} repeated), "
+            f"{self.texts:,} texts in {self.requests:,} requests ({self.retries:,} retries), "
             f"{self.tokens:,} tokens, {cost}{cached}"
         )

@@ -152,7 +152,7 @@ class Dispatcher:
                 step = self._retry.next_step(
                     failure,
                     failures=failures,
-                    throttled_for=self._limiter.starved_for() if throttled else 0.0,
+                    throttled_for=self._limiter.starved_for() if throttled else None,
                 )
                 if isinstance(step, Fail):
                     raise failure
@@ -171,7 +171,7 @@ class Dispatcher:
             call.usage.requests += 1
             call.usage.retries += retries > 0
             with call.observer.request(
-                texts=len(texts), size=len(body), repeats=retries
+                texts=len(texts), size=len(body), retries=retries
             ) as request:
                 response = await self.transport.post(codec.path, body)
                 request.status = response.status

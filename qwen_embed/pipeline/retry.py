@@ -41,7 +41,7 @@ class RetryPolicy:
     random: Callable[[], float]
 
     def next_step(
-        self, error: RequestError, *, failures: int, throttled_for: float
+        self, error: RequestError, *, failures: int, throttled_for: float | None
     ) -> Retry | Fail:
         """Return what becomes of a request that failed.
 
@@ -49,18 +49,19 @@ class RetryPolicy:
             error: Why it failed.
             failures: How often it has failed for another reason than being throttled.
             throttled_for: For how many seconds the account has been throttled without serving
-                anything; 0 if it has served something since the request was sent.
+                anything; `None` if it has served something since the request was sent.
         """
         if isinstance(error, RateLimitError):
             return self._when_throttled(error, throttled_for)
         wait = self.wait(error, failures)
         return Fail() if wait is None else Retry(wait)
 
-    def _when_throttled(self, error: RateLimitError, throttled_for: float) -> Retry | Fail:
+    def _when_throttled(self, error: RateLimitError, throttled_for: float | None) -> Retry | Fail:
         # While the account serves others, a throttled request only has to wait for its turn.
         asked = error.retry_after or 0.0
-        waited = max(asked, throttled_for)
-        return Retry(asked) if not waited or self.outlasts(waited) else Fail()
+        if throttled_for is None and not asked:
+            return Retry(0.0)
+        return Retry(asked) if self.outlasts(max(asked, throttled_for or 0.0)) else Fail()
 
     def outlasts(self, seconds: float) -> bool:
         """Return whether the policy waits so long while nothing is served.

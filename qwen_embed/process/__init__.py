@@ -1,1 +1,1 @@
-"""What the process does to this package: it forks, and it ends while threads still run."""
+"""Threads and locks that survive forks and the end of the main thread."""

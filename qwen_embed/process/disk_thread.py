@@ -1,4 +1,4 @@
-"""A thread that waits for the disk, so that a slow disk holds up nothing else."""
+"""A thread for disk I/O, so that a slow disk blocks nothing else."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 
 class DiskThread:
-    """Runs functions one after another in a thread of its own, which the first of them starts.
+    """Runs functions one after another in its own thread, which the first function starts.
 
-    The thread is a daemon: a program may go on in other threads after its main thread has ended,
-    when `concurrent.futures` accepts no more work and Python 3.12 starts no more threads. If it
-    cannot be started, each function runs in the thread that submits it. Therefore submit nothing
-    while holding a lock.
+    The thread is a daemon, because a program may continue in other threads after its main thread
+    has ended. By then `concurrent.futures` accepts no more work, and Python 3.12 starts no more
+    threads. If the thread cannot be started, each function runs in the thread that submits it, so
+    submit nothing while you hold a lock.
     """
 
     def __init__(self) -> None:
         self.renew()
 
     def submit(self, work: Callable[..., T], *args: object) -> Future[T]:
-        """Run a function after those submitted before; its errors are the future's."""
+        """Run a function after those submitted before; the future has its result or error."""
         future: Future[T] = Future()
         run = partial(_run, future, work, args)
         if self._started():
@@ -39,7 +39,7 @@ class DiskThread:
         self._queue.put(None)
 
     def renew(self) -> None:
-        """Forget the thread and its work: both are the parent's in a forked child."""
+        """Start over in a forked child: the thread and its work belong to the parent."""
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -52,7 +52,7 @@ class DiskThread:
                 )
                 try:
                     thread.start()
-                except RuntimeError:  # the interpreter is ending, or the system's limit is reached
+                except RuntimeError:  # the interpreter exits, or the system's limit is reached
                     return False
                 self._thread = thread
             return True
@@ -64,7 +64,7 @@ def _serve(queue: SimpleQueue[Callable[[], None] | None]) -> None:
         if run is None:
             return
         run()
-        del run  # it may hold the last reference to the file, whose end ends this thread
+        del run  # may be the last reference to the file, and deleting that ends this thread
 
 
 def _run(future: Future[T], work: Callable[..., T], args: tuple[Any, ...]) -> None:
@@ -74,6 +74,6 @@ def _run(future: Future[T], work: Callable[..., T], args: tuple[Any, ...]) -> No
         result = work(*args)
     except BaseException as error:  # raised where the result is awaited
         future.set_exception(error)
-        del future  # the error's traceback holds this frame: a cycle
+        del future  # the error's traceback refers to this frame: a reference cycle
     else:
         future.set_result(result)

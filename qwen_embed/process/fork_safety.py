@@ -1,7 +1,7 @@
-"""Imports that a fork must not cut in two.
+"""A lock that keeps the process from forking during an import.
 
-A child that is forked while another thread imports a module finds that module locked for ever. So
-heavy imports, which come with the first call, and forks take turns.
+In a child that is forked while another thread imports a module, that module stays locked for ever.
+So the heavy imports, which happen in the first call, and forks exclude each other.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LONGEST_WAIT = 10.0
-"""Seconds. A fork that has waited so long happens all the same: the two may wait for each other."""
+_MAX_WAIT = 10.0
+"""Seconds. After that the process forks anyway: the two might be waiting for each other."""
 
 _importing = threading.RLock()
-_fork_holds_it = False
+_held_for_fork = False
 
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Let other threads fork the process before this block or after it, but not within."""
-    lock = _importing  # a child has another
+    """Delay forks by other threads until the end of the block."""
+    lock = _importing  # a child gets a new one
     with lock:
         yield
 
 
 def _before_fork() -> None:
-    global _fork_holds_it  # noqa: PLW0603 -- one lock for the process is what this module is for
-    _fork_holds_it = _importing.acquire(timeout=_LONGEST_WAIT)
+    global _held_for_fork  # noqa: PLW0603 -- one lock for the process is what this module is for
+    _held_for_fork = _importing.acquire(timeout=_MAX_WAIT)
 
 
 def _after_fork_in_parent() -> None:
-    if _fork_holds_it:
+    if _held_for_fork:
         _importing.release()
 
 

@@ -1,4 +1,4 @@
-"""Threads for blocking work that go on working after the main thread has ended."""
+"""Threads for blocking work that keep working after the main thread has ended."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 class WorkerThreads(ThreadPoolExecutor):
-    """A pool of threads that never refuses work.
+    """A thread pool that always accepts work.
 
-    Python's own takes none once the main thread has ended, though other threads may still run; from
-    Python 3.12 on no thread can be started then either. Work is done in the submitting thread
-    then: slower, but done.
+    Python's own accepts none once the main thread has ended, although other threads may still run.
+    From Python 3.12 on, no thread can be started then either. This one falls back to the thread
+    that submits the work.
     """
 
     def submit(self, work: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
-        """Run a function in one of the threads; the future is done at once where none can."""
+        """Run a function in a thread of the pool, or here if the pool accepts no more work."""
         try:
             return super().submit(work, *args, **options)
         except RuntimeError:

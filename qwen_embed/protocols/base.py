@@ -1,4 +1,4 @@
-"""What one request asks for and what one answer holds, whatever protocol carries them."""
+"""The parameters of a request and the parsed response, which all protocols share."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ DenseRow = list[float] | NDArray[np.float64] | NDArray[np.float32]
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-"""The service answers 413 above this."""
+"""The service rejects larger requests with 413."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a request asks for besides its texts.
+    """Everything in a request except its texts.
 
     Attributes:
         model: The model's name.
-        text_type: Whether the texts are documents to be found or queries that find them.
-        dimension: The length of the vectors, or `None` for the model's own.
-        instruct: What the search is for. It has effect with queries only and is sent with no other.
-        output: Which vectors are asked for; both cost what one costs.
-        query_frame: What stands before and after a query where the protocol has no roles; `None`
-            where queries go out as they are.
-        truncate: Whether rows come in the model's own length and are cut to `dimension` here.
+        text_type: Whether the texts are documents or queries.
+        dimension: The dimension of the vectors, or `None` for the model's default.
+        instruct: What the search is for; sent with queries only.
+        output: Which vectors to request; both kinds together cost the same as one.
+        query_frame: The text to put before and after each query if the protocol has no roles;
+            `None` if queries are sent as they are.
+        truncate: Whether the model returns longer vectors, which are truncated to `dimension` here.
     """
 
     model: str
@@ -47,14 +47,14 @@ class Parameters:
 
 @dataclass(frozen=True)
 class ParsedResponse:
-    """What the service answered to one request.
+    """The content of one response.
 
     Attributes:
-        dense: One row of floats a text, in the order of the request's texts; empty where none were
-            asked for. Lists, or arrays where those were asked for and could be read.
-        sparse: One sparse row a text, likewise.
-        tokens: The tokens that were billed.
-        request_id: The service's name for the request, or `None`.
+        dense: One dense vector per text, in the order of the request's texts; empty if none were
+            requested. Lists, or arrays if those were requested and could be parsed.
+        sparse: One sparse vector per text, in the same order; empty if none were requested.
+        tokens: The tokens billed.
+        request_id: The service's id of the request, or `None`.
     """
 
     dense: Sequence[DenseRow]
@@ -64,14 +64,14 @@ class ParsedResponse:
 
 
 class BuildBody(Protocol):
-    """Makes a request's body."""
+    """Builds the body of a request."""
 
     def __call__(self, texts: Sequence[str], parameters: Parameters) -> bytes:
         """Return the body."""
 
 
 class ParseResponse(Protocol):
-    """Reads a 200 answer; see `native.parse_response`."""
+    """Parses a 200 response; see `native.parse_response`."""
 
     def __call__(
         self,
@@ -83,19 +83,19 @@ class ParseResponse(Protocol):
         arrays: bool,
         truncate: bool,
     ) -> ParsedResponse:
-        """Return the rows."""
+        """Return the vectors."""
 
 
 @dataclass(frozen=True)
 class Codec:
-    """One protocol.
+    """How one protocol writes requests and reads responses.
 
     Attributes:
-        path: Where requests go, below the root.
-        build_body: Makes a request's body.
-        parse_response: Reads an answer.
-        encoding_format: How numbers are asked for, or `None` where there is one way only.
-        fallback: What to go on with where a server does not know the encoding asked for.
+        path: The path of requests, below the root.
+        build_body: Builds the body of a request.
+        parse_response: Parses a response.
+        encoding_format: The requested encoding of numbers, or `None` if the protocol has only one.
+        fallback: The codec for servers that do not support `encoding_format`.
     """
 
     path: str
@@ -106,10 +106,10 @@ class Codec:
 
 
 def encode_body(body: dict[str, Any]) -> bytes:
-    """Return a request's JSON.
+    """Return the JSON of a request.
 
     Raises:
-        TextRejectedError: If it is larger than the service takes.
+        TextRejectedError: If it is larger than the service accepts.
     """
     encoded = msgspec.json.encode(body)
     if len(encoded) > MAX_BODY_BYTES:
@@ -117,40 +117,46 @@ def encode_body(body: dict[str, Any]) -> bytes:
     return encoded
 
 
-def in_order(answered: Sequence[tuple[int, T]], count: int, index_name: str) -> list[T]:
-    """Return what an answer has for each text, in the order of the request's texts.
+def in_order(indexed: Sequence[tuple[int, T]], count: int, index_name: str) -> list[T]:
+    """Return the items of a response in the order of the request's texts.
 
     Args:
-        answered: What it has, each with the place of its text.
-        count: How many texts the request had.
-        index_name: What the protocol calls that place.
+        indexed: The items, each with the index of its text.
+        count: The number of texts in the request.
+        index_name: The protocol's name for that index.
 
     Raises:
-        InvalidResponseError: If any text has nothing, or more than one.
+        InvalidResponseError: If there is not exactly one item per text.
     """
-    if len(answered) != count:
-        raise InvalidResponseError(f"The answer has {len(answered)} rows for {count} texts.")
-    rows = dict(answered)
+    if len(indexed) != count:
+        raise InvalidResponseError(f"The response has {len(indexed)} vectors for {count} texts.")
+    items = dict(indexed)
     try:
-        return [rows[index] for index in range(count)]
+        return [items[index] for index in range(count)]
     except KeyError as error:
-        raise InvalidResponseError(f"The answer has no row for {index_name} {error}.") from None
+        raise InvalidResponseError(
+            f"The response has no vector for {index_name} {error}."
+        ) from None
 
 
 def check_lengths(rows: Sequence[DenseRow], dimension: int | None, hint: str | None = None) -> None:
-    """Raise for a row that has not the length that all must have.
+    """Raise unless all vectors have the expected dimension.
 
     Args:
-        rows: At least one row.
-        dimension: That length, or `None` where any will do that all share.
-        hint: What to do about another length, if anything.
+        rows: At least one vector.
+        dimension: The expected dimension, or `None` to accept any one that all vectors share.
+        hint: What to do about another dimension, if anything.
 
     Raises:
-        InvalidResponseError: If a row is longer, shorter or empty.
+        InvalidResponseError: If a vector is longer, shorter or empty.
     """
-    due = dimension or len(rows[0])
+    expected = dimension or len(rows[0])
+    if not expected:
+        raise InvalidResponseError("The response has an empty vector.", hint=hint)
     for row in rows:
-        if len(row) != due or not due:
+        if len(row) != expected:
             raise InvalidResponseError(
-                f"The answer has a row of {len(row)} numbers where {due} are due.", hint=hint
+                f"The response has a vector of the wrong length: expected {expected} dimensions, "
+                f"got {len(row)}.",
+                hint=hint,
             )

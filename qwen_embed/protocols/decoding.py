@@ -1,6 +1,6 @@
-"""An answer's bytes as checked values: what is JSON, what is a number, what is a dense row.
+"""Parses the bytes of a response and checks the values: JSON, numbers, dense vectors.
 
-Whatever reads an answer in a faster way reads it as this module does, or leaves it to this module.
+`parse_json` defines the result. A faster parser returns the same, or leaves the body to it.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ FLOAT32_LIMIT = 2.0**128 - 2.0**103
 
 TokenCount = Annotated[int, msgspec.Meta(ge=0)]
 _FLOATS = list[float]
-_MOST_MEMBERS = 64
-"""Of an object that is left to simdjson, which looks for each of them from the first one on."""
+_MAX_MEMBERS = 64
+"""Of an object that simdjson parses; it searches for each member from the first one on."""
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the value of a body; where an object names a member twice, the last one counts.
+    """Return the value of a body; if an object has a member twice, the last one counts.
 
-    Integers beyond 64 bits become floats.
+    Integers of more than 64 bits become floats.
 
     Raises:
-        InvalidResponseError: If the body is whole but has a number that no float can hold, an
-            unpaired surrogate, or more than 1,024 levels.
-        MalformedResponseError: If the body is not whole JSON.
+        InvalidResponseError: If the body is complete but has a number outside the range of floats,
+            an unpaired surrogate, or more than 1,024 levels.
+        MalformedResponseError: If the body is not complete JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if _is_whole(body):
-            raise InvalidResponseError(f"The answer cannot be read: {error}.") from None
-        raise MalformedResponseError(f"The answer is not whole JSON: {error}.") from None
+        if _is_complete(body):
+            raise InvalidResponseError(f"The response cannot be parsed: {error}.") from None
+        raise MalformedResponseError(f"The response is not complete JSON: {error}.") from None
 
 
 def parse_arrays(body: bytes) -> Any:
-    """Return what `parse_json` returns, with dense rows as arrays of float64.
+    """Return what `parse_json` returns, with dense vectors as arrays of float64.
 
-    It takes two thirds of the time where simdjson is installed. A body that simdjson might read in
-    another way, or not at all, is left to `parse_json`.
+    With simdjson installed it takes two thirds of the time. A body that simdjson would parse
+    differently, or not at all, is left to `parse_json`.
     """
-    if simdjson is None or not _has_more(body, b"[", 1):  # rows as base64 gain nothing
+    if simdjson is None or not _has_more(body, b"[", 1):  # vectors as base64 gain nothing
         return parse_json(body)
     if body.startswith(codecs.BOM_UTF8):  # which simdjson skips
         return parse_json(body)
@@ -65,15 +65,15 @@ def parse_arrays(body: bytes) -> Any:
         value = tree.read(simdjson.Parser().parse(body))
     except (ValueError, TypeError, LookupError, RuntimeError):
         return parse_json(body)
-    # An array that was not met is within a dense row: `as_buffer` puts its numbers among the row's.
+    # An array that was not visited is nested in a dense vector, into which `as_buffer` flattens it.
     return parse_json(body) if _has_more(body, b"[", tree.arrays) else value
 
 
 class _Tree:
-    """Makes Python values of simdjson's.
+    """Converts the values of simdjson to Python's.
 
     Attributes:
-        arrays: How many arrays it has met.
+        arrays: The number of arrays visited.
     """
 
     def __init__(self) -> None:
@@ -82,11 +82,11 @@ class _Tree:
     def read(self, node: Any, name: str = "") -> Any:
         if isinstance(node, simdjson.Object):
             size = len(node)
-            if size > _MOST_MEMBERS:
+            if size > _MAX_MEMBERS:
                 raise LookupError("too many members")
             members = {each: self.read(node[each], each) for each in node}
             if len(members) < size:
-                raise LookupError("a member named twice")  # of which simdjson takes the first
+                raise LookupError("a duplicate member")  # of which simdjson uses the first
             return members
         if not isinstance(node, simdjson.Array):
             return node
@@ -97,7 +97,7 @@ class _Tree:
 
 
 def _has_more(body: bytes, character: bytes, count: int) -> bool:
-    """Return whether a character that occurs at least `count` times occurs once more.
+    """Return whether a character occurs more than `count` times.
 
     A few searches take a tenth of the time of `bytes.count`.
     """
@@ -109,9 +109,9 @@ def _has_more(body: bytes, character: bytes, count: int) -> bool:
     return True
 
 
-def _is_whole(body: bytes) -> bool:
+def _is_complete(body: bytes) -> bool:
     try:
-        json.loads(body.decode(), parse_int=float, parse_constant=_refuse_constant)
+        json.loads(body.decode(), parse_int=float, parse_constant=_reject_constant)
     except RecursionError:
         return True
     except ValueError:
@@ -119,35 +119,35 @@ def _is_whole(body: bytes) -> bool:
     return True
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity, which Python takes and JSON does not have
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity, which Python accepts and JSON does not have
 
 
-def checked(value: Any, form: type[T], what: object = "The answer") -> T:
-    """Return a parsed value in the form that was promised.
+def checked(value: Any, expected: type[T], what: object = "The response") -> T:
+    """Return a parsed value as an object of the expected type.
 
     Args:
         value: What `parse_json` returned, or a part of it.
-        form: A type that msgspec knows.
+        expected: A type that msgspec knows.
         what: What the value is, for the error's message.
 
     Raises:
-        InvalidResponseError: If it is not of that form.
+        InvalidResponseError: If it is not of that type.
     """
     try:
-        return msgspec.convert(value, form)
+        return msgspec.convert(value, expected)
     except msgspec.ValidationError as error:
-        raise InvalidResponseError(f"{what} is not of the promised form: {error}.") from None
+        raise InvalidResponseError(f"{what} is invalid: {error}.") from None
 
 
 def checked_row(row: Any, what: object) -> DenseRow:
-    """Return a dense row of which every value is a finite number.
+    """Return a dense vector whose values are all finite numbers.
 
     Args:
-        row: An array of `parse_arrays`, or a list, of which whole numbers become floats.
+        row: An array of `parse_arrays`, or a list, whose integers become floats.
         what: What it is, for the error's message.
 
     Raises:
-        InvalidResponseError: If any value is no number.
+        InvalidResponseError: If a value is not a number.
     """
     return row if isinstance(row, np.ndarray) else checked(row, _FLOATS, what)

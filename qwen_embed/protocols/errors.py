@@ -1,6 +1,6 @@
-"""Refusals of every protocol as typed errors.
+"""Error responses of every protocol as typed errors.
 
-Codes and messages are those of the service's documentation and of recorded answers.
+Codes and messages are those of the service's documentation and of recorded responses.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _SERVER = {
     "serviceunavailable",
     "systemerror",
 }
-# The second form is that of Text Embeddings Inference: `batch size 33 > maximum allowed batch
+# The second alternative is for Text Embeddings Inference: `batch size 33 > maximum allowed batch
 # size 32`.
 _BATCH_SIZE = re.compile(
     r"batch size is invalid(?:\D*larger than (\d{1,9}))?|maximum allowed batch size (\d{1,9})",
@@ -77,47 +77,46 @@ _DIMENSION = re.compile(
 )
 # vLLM before 0.5.2: `base64 encoding is not currently supported`.
 _ENCODING = re.compile(r"encoding_format|base64 encoding", re.IGNORECASE)
-# A 429 with a code that else means throttling, told apart by nothing but its words.
-_FREE_QUOTA_GONE = "free allocated quota exceeded"
+# The code of this 429 otherwise means throttling; only the message distinguishes them.
+_FREE_QUOTA_EXHAUSTED = "free allocated quota exceeded"
 
 
 def parse_error(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> ServiceError:
-    """Return the typed error for an answer that is not a success.
+    """Return the typed error for a response that is not a success.
 
-    It is told by status and code, never by the words of the message, but for the facts that
-    are given in no other way: the cap on texts, a free quota that is gone, and whether it is a
-    parameter that was refused and no text. Bodies of
-    the native and of the OpenAI-compatible protocol are read alike.
+    Status and code decide. The message is read only for facts that are given nowhere else: the
+    limit of texts per request, an exhausted free tier, and whether a parameter was rejected instead
+    of a text. The native and the OpenAI-compatible protocol are parsed in the same way.
 
     Args:
         status: The HTTP status.
-        headers: The answer's headers, with names in any case.
-        body: The answer's body, which need not be JSON.
-        now: The time that an HTTP date in `Retry-After` is counted from; the clock's if not given.
+        headers: The response's headers, with names in any case.
+        body: The response's body, which need not be JSON.
+        now: The time from which an HTTP date in `Retry-After` is counted; by default the clock's.
     """
     if 300 <= status < 400:
         return ServiceError(_redirect(headers), status_code=status)
-    refusal = _members(body)
-    error = refusal.get("error")
+    members = _members(body)
+    error = members.get("error")
     if not isinstance(error, dict):
         error = {"message": error}
-    # Self-hosted servers repeat the status as a code, which is no text.
+    # Self-hosted servers send the status again as an integer code.
     code = _first_text(
-        refusal.get("code"),
+        members.get("code"),
         error.get("code"),
         error.get("type"),
-        refusal.get("type"),
-        refusal.get("error_type"),
+        members.get("type"),
+        members.get("error_type"),
     )
     message = _first_text(
-        refusal.get("message"),
+        members.get("message"),
         error.get("message"),
         _excerpt(body),
         "The service gave no reason.",
     )
-    request_id = _first_text(refusal.get("request_id"), refusal.get("id"), error.get("id"))
+    request_id = _first_text(members.get("request_id"), members.get("id"), error.get("id"))
     details: dict[str, Any] = {
         "status_code": status,
         "code": code,
@@ -137,7 +136,7 @@ def parse_error(
 def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: C901, PLR0911 -- a table in order of precedence
     if code in _ACCESS or code.startswith(("accessdenied", "model.accessdenied", "workspace.")):
         return PermissionDeniedError
-    if status == 429 and _FREE_QUOTA_GONE in message.lower():
+    if status == 429 and _FREE_QUOTA_EXHAUSTED in message.lower():
         return PermissionDeniedError
     if code in _AUTHENTICATION or status == 401:
         return AuthenticationError
@@ -165,21 +164,21 @@ def _kind(status: int, code: str, message: str) -> type[ServiceError]:  # noqa: 
 def _redirect(headers: Mapping[str, str]) -> str:
     target = next((value for name, value in headers.items() if name.lower() == "location"), "")
     try:
-        # No more of the address than its host: the rest may be anything.
+        # Only the host: the rest of the address may be anything.
         host = urlsplit(target).hostname
     except ValueError:
         host = None
     where = f"host {host}" if host else "another address"
-    return f"Redirected to {where}, which was not followed, since the key would go along."
+    return f"Redirected to {where}; not followed, because the API key would be sent there."
 
 
 def _members(body: bytes) -> dict[str, Any]:
     try:
-        # A message that was cut within a character must not hide the code beside it.
-        refusal = orjson.loads(body.decode("utf-8", "replace"))
+        # A message truncated within a character must not hide the code.
+        value = orjson.loads(body.decode("utf-8", "replace"))
     except orjson.JSONDecodeError:
         return {}
-    return refusal if isinstance(refusal, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _first_text(*values: Any) -> str:

@@ -1,4 +1,4 @@
-"""What to do about a refusal, in a sentence that the error carries."""
+"""What the user can do about an error response, as the hint of the error."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from qwen_embed.errors import (
 )
 from qwen_embed.types import ProtocolName
 
-# In order: an error takes the first line whose class it has.
-_ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
+# The first entry whose class an error has applies.
+_HINTS: tuple[tuple[type[ServiceError], str], ...] = (
     (
         AuthenticationError,
-        "Asked {where}. A key belongs to one region: for a key of another, pass "
-        "region= or set DASHSCOPE_REGION to one of {others}.",
+        "The request went to {where}. A key belongs to one region: for a key of another region, "
+        "pass region= or set DASHSCOPE_REGION to one of {others}.",
     ),
     (
         PermissionDeniedError,
@@ -34,50 +34,51 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (ModelNotFoundError, "{where} does not offer {model!r} to this account."),
     (
         UnsupportedDimensionError,
-        "Ask for a dimension that {model} makes, or for none. A server of your own that refuses "
-        "`dimensions`: set truncate_locally=True, or start vLLM with --hf-overrides "
+        "Set a dimension that {model} supports, or none. For a self-hosted server that rejects "
+        "`dimensions`, set truncate_locally=True, or start vLLM with --hf-overrides "
         "'{{\"is_matryoshka\": true}}'.",
     ),
-    (ModerationError, "Leave the text out, or rephrase it."),
+    (ModerationError, "Remove the text or rephrase it."),
     (TextRejectedError, "If the text is too long, split it into smaller chunks, or set long_text."),
-    (RateLimitError, "Lower max_concurrency, or ask for a larger quota."),
+    (RateLimitError, "Lower max_concurrency, or apply for a larger quota."),
 )
 _REDIRECTED = (
-    "Asked {root}: set base_url to the address that answers, if you trust it with the key."
+    "The request went to {root}. If you trust the other address with the key, set base_url to it."
 )
 _WRONG_PATH = (
-    "Asked {root} by the {protocol} protocol: is that its root? The service's ends in {ending}."
+    "The request went to {root} with the {protocol} protocol. Check that this is the protocol's "
+    "root; the service's ends in {ending}."
 )
-_OWN_SERVER_KEY = (
-    "Asked {root}: give the key that this server expects as api_key. DASHSCOPE_API_KEY is sent to "
-    "the service only."
+_SELF_HOSTED_KEY = (
+    "The request went to {root}. Pass the key that this server expects as api_key: "
+    "DASHSCOPE_API_KEY is sent to the service only."
 )
 
 
 def hint_for(
     error: ServiceError, *, model: str, root: str, region: str | None, protocol: ProtocolName
 ) -> str | None:
-    """Return what the user can do about a refusal, or `None` where the message says it all.
+    """Return what the user can do about an error, or `None` if its message says enough.
 
     Args:
-        error: The refusal.
-        model: The model that was asked for.
-        root: The address that was asked.
-        region: The region that was asked.
-        protocol: The protocol that was spoken.
+        error: The error of the response.
+        model: The model of the request.
+        root: The root that the request went to.
+        region: The region of that root.
+        protocol: The protocol of the request.
     """
-    advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
+    hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
     if isinstance(error, AuthenticationError) and not speaks_for_service(root, protocol):
-        advice = _OWN_SERVER_KEY
-    if advice is None and error.status_code in (404, 405):
-        advice = _WRONG_PATH
-    if advice is None and 300 <= error.status_code < 400:
-        advice = _REDIRECTED
-    if advice is None:
+        hint = _SELF_HOSTED_KEY
+    if hint is None and error.status_code in (404, 405):
+        hint = _WRONG_PATH
+    if hint is None and 300 <= error.status_code < 400:
+        hint = _REDIRECTED
+    if hint is None:
         return None
     others = ", ".join(name for name in (*SHARED_HOSTS, *REGION_ALIASES) if name != region)
     of_service = speaks_for_service(root, protocol)
-    return advice.format(
+    return hint.format(
         model=model,
         root=root,
         where=f"{root} (region {region})" if of_service else root,

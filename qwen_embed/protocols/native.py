@@ -1,6 +1,6 @@
-"""The native protocol as pure functions: texts and options to a body, answers to rows or an error.
+"""The native protocol as pure functions: builds request bodies, parses vectors from responses.
 
-Shapes are those of the service's documentation and of recorded answers.
+The formats are those of the service's documentation and of recorded responses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build_body(texts: Sequence[str], parameters: Parameters) -> bytes:
     """Return the body of a request.
 
     Raises:
-        TextRejectedError: If the body is larger than the service takes.
+        TextRejectedError: If the body is larger than the service accepts.
 
     Example:
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
@@ -67,7 +67,7 @@ _ENTRIES = list[_Entry]
 
 
 class _Row(msgspec.Struct):
-    """One text's vectors, unchecked: what is wrong with them is wrong with this text alone."""
+    """One text's vectors, not yet checked, so that an error can name this text."""
 
     text_index: int
     embedding: Any = ()
@@ -101,24 +101,23 @@ def parse_response(
     arrays: bool = False,
     truncate: bool = False,
 ) -> ParsedResponse:
-    """Return the rows of a 200 answer, in the order of the request's texts.
+    """Return the vectors of a 200 response, in the order of the request's texts.
 
-    A vector's values are finite numbers and nothing else; whole numbers become floats. Where a
-    sparse row repeats an index, the largest value counts.
+    All values are finite numbers; integers become floats. If a sparse vector has an index more than
+    once, the largest value counts.
 
     Args:
-        body: The answer's body.
-        count: How many texts the request had.
-        dimension: The length that every row must have, or `None` where any will do that all share.
-        output: Which vectors were asked for.
-        arrays: Whether dense rows may be arrays, which are read without a float object for each
-            value.
-        truncate: Never: the service makes vectors of the length that is asked for.
+        body: The response's body.
+        count: The number of texts in the request.
+        dimension: The expected dimension, or `None` to accept any one that all vectors share.
+        output: Which vectors were requested.
+        arrays: Whether dense vectors may be arrays, which saves a float object per value.
+        truncate: Ignored: the service returns vectors of the requested dimension.
 
     Raises:
-        InvalidResponseError: If the answer is not one whole row for each text.
-        MalformedResponseError: If the body is not whole JSON.
-        ServiceError: If the body is a refusal all the same: the service may send one with 200.
+        InvalidResponseError: If there is not exactly one valid vector per text.
+        MalformedResponseError: If the body is not complete JSON.
+        ServiceError: If the body is an error; the service may send one with status 200.
     """
     del truncate
     parse = parse_arrays if arrays and output == "dense" else parse_json
@@ -126,9 +125,9 @@ def parse_response(
     if success.code:
         raise parse_error(200, {}, body)
     if success.output is None:
-        raise InvalidResponseError("The answer holds no embeddings.")
-    answered = [(row.text_index, row) for row in success.output.embeddings]
-    rows = in_order(answered, count, "text_index")
+        raise InvalidResponseError("The response has no embeddings.")
+    indexed = [(row.text_index, row) for row in success.output.embeddings]
+    rows = in_order(indexed, count, "text_index")
     dense: list[DenseRow] = []
     if output != "sparse":
         dense = [checked_row(row.embedding, row) for row in rows]
@@ -143,7 +142,9 @@ def parse_response(
 
 def _sparse(row: _Row) -> SparseRow:
     if row.sparse_embedding is None:
-        raise InvalidResponseError(f"The answer has no sparse row for text_index {row.text_index}.")
+        raise InvalidResponseError(
+            f"The response has no sparse vector for text_index {row.text_index}."
+        )
     entries = checked(row.sparse_embedding, _ENTRIES, row)
     largest = {entry.index: (entry.value, entry.token) for entry in entries}
     if len(largest) < len(entries):

@@ -1,7 +1,7 @@
-"""The OpenAI-compatible protocol as pure functions: texts to a body, answers to rows or an error.
+"""The OpenAI-compatible protocol as pure functions: builds request bodies, parses responses.
 
-It has no roles, no sparse vectors and no instructions. Queries may stand in a frame of words, by
-which a model that was trained so tells them from documents.
+It has no roles, no sparse vectors and no instructions. For models that were trained to recognize
+queries by their form, such as Qwen3-Embedding, queries are put into that form.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from qwen_embed.types import Output
 
 PATH = "/embeddings"
 
-_CUT_HERE = (
-    "If the server takes no notice of `dimensions`, set truncate_locally=True: longer rows are "
-    "then cut here and scaled to unit length."
+_TRUNCATE_LOCALLY = (
+    "If the server ignores `dimensions`, set truncate_locally=True: longer vectors are then "
+    "truncated here and scaled to unit length."
 )
-_TOO_SHORT = "The model makes shorter vectors: ask for a smaller dimension."
+_TOO_SHORT = "The model's vectors are shorter: set a smaller dimension."
 
 
 def build_body(
@@ -47,13 +47,13 @@ def build_body(
     """Return the body of a request.
 
     Args:
-        texts: The texts, as they were given.
-        parameters: What is asked for besides.
-        encoding_format: How the numbers are to come: as the bytes of float32, which are a quarter
-            as long and need no parsing, or printed.
+        texts: The texts.
+        parameters: The rest of the request.
+        encoding_format: The encoding of the response's numbers: as bytes of float32, which are a
+            quarter as long and need no parsing, or printed.
 
     Raises:
-        TextRejectedError: If the body is larger than the service takes.
+        TextRejectedError: If the body is larger than the service accepts.
 
     Example:
         >>> build_body(["wind"], Parameters("text-embedding-v4", "document", dimension=64))
@@ -73,7 +73,7 @@ def build_body(
 
 
 class _Row(msgspec.Struct):
-    """One text's vector, unchecked: what is wrong with it is wrong with this text alone."""
+    """One text's vector, not yet checked, so that an error can name this text."""
 
     index: int
     embedding: Any
@@ -104,22 +104,22 @@ def parse_response(
     arrays: bool = False,
     truncate: bool = False,
 ) -> ParsedResponse:
-    """Return the rows of a 200 answer, in the order of the request's texts.
+    """Return the vectors of a 200 response, in the order of the request's texts.
 
-    Numbers may come as base64 or printed, whatever was asked for: servers differ.
+    Numbers may be base64 or printed: not every server sends what was requested.
 
     Args:
-        body: The answer's body.
-        count: How many texts the request had.
-        dimension: The length that every row must have, or `None` where any will do that all share.
-        output: Which vectors were asked for: this protocol has dense ones only.
-        arrays: Whether dense rows may be arrays.
-        truncate: Whether longer rows are cut to `dimension` and scaled to unit length.
+        body: The response's body.
+        count: The number of texts in the request.
+        dimension: The expected dimension, or `None` to accept any one that all vectors share.
+        output: Ignored: this protocol has only dense vectors.
+        arrays: Whether dense vectors may be arrays.
+        truncate: Whether to truncate longer vectors to `dimension` and scale them to unit length.
 
     Raises:
-        InvalidResponseError: If the answer is not one whole row for each text.
-        MalformedResponseError: If the body is not whole JSON.
-        ServiceError: If the body is a refusal all the same.
+        InvalidResponseError: If there is not exactly one valid vector per text.
+        MalformedResponseError: If the body is not complete JSON.
+        ServiceError: If the body is an error.
     """
     del output
     parse = parse_arrays if arrays else parse_json
@@ -127,15 +127,15 @@ def parse_response(
     if success.error is not None or (success.code and success.data is None):
         raise parse_error(200, {}, body)
     if success.data is None:
-        raise InvalidResponseError("The answer holds no embeddings.")
-    answered = [(row.index, row) for row in success.data]
-    rows: list[DenseRow] = [_dense(row) for row in in_order(answered, count, "index")]
+        raise InvalidResponseError("The response has no embeddings.")
+    indexed = [(row.index, row) for row in success.data]
+    rows: list[DenseRow] = [_dense(row) for row in in_order(indexed, count, "index")]
     if truncate and dimension is not None:
         check_lengths(rows, len(rows[0]))
         if len(rows[0]) < dimension:
             check_lengths(rows, dimension, hint=_TOO_SHORT)
         rows = [_unit(np.asarray(row[:dimension], dtype=np.float64)) for row in rows]
-    check_lengths(rows, dimension, hint=_CUT_HERE)
+    check_lengths(rows, dimension, hint=_TRUNCATE_LOCALLY)
     if not arrays:
         rows = [row if isinstance(row, list) else row.tolist() for row in rows]
     usage = success.usage or _Usage()
@@ -151,9 +151,9 @@ def _dense(row: _Row) -> DenseRow:
         return checked_row(row.embedding, row)
     packed = checked(row.embedding, bytes, row)  # from base64
     if len(packed) % 4:
-        raise InvalidResponseError(f"{row} has {len(packed)} bytes: no whole float32 numbers.")
+        raise InvalidResponseError(f"{row} has {len(packed)} bytes, not a multiple of four.")
     values = np.frombuffer(packed, dtype="<f4")
-    # A finite sum of squares has finite terms, and is found in a third of the time.
+    # If the sum of squares is finite, so are its terms, and it takes a third of the time.
     if not (math.isfinite(np.vdot(values, values)) or np.isfinite(values).all()):
         raise InvalidResponseError(f"{row} has a number that is not finite.")
     return values
@@ -163,7 +163,7 @@ def _unit(row: NDArray[np.float64]) -> NDArray[np.float64]:
     norm = math.sqrt(np.vdot(row, row))
     if 1e-100 < norm < math.inf:
         return row / norm
-    # The squares of such numbers are too small or too large for a float.
+    # The squares are too small or too large for a float.
     largest = np.abs(row).max()
     return _unit(row / largest) if largest else row
 

@@ -375,7 +375,7 @@ class Session:
         )
 
     def _listeners(self) -> list[CallHook]:
-        return [self._tracing.listen, Log(lambda: self.limits).listen]
+        return [self._tracing.on_call, Log(lambda: self.limits).on_call]
 
     async def _dispatch(self, here: _OnLoop, call: Call) -> None:
         """Send what is left of a call, and cut it off when its time is over."""

@@ -1,1 +1,1 @@
-"""What is told of calls and requests while they run: logs and traces."""
+"""Logs and traces of calls and requests."""

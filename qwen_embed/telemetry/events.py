@@ -1,7 +1,7 @@
-"""What is known of calls and of their requests while they run, for whoever listens.
+"""Records of calls and requests while they run, and the hooks that receive them.
 
-Spans and the log listen; see `tracing` and `logs` beside it. Nothing here holds a text, the key, or
-a message of the other side, which may repeat either.
+`tracing` and `logs` have such hooks. Records never contain a text, the API key, or a message of the
+server, which may contain either.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Failure:
 
     Attributes:
         kind: The name of the exception's class.
-        reason: The status and code of a refusal, or what else may be told; it may be empty.
-        request_id: The service's name for the request, or `None`.
+        reason: The status and code of an error response, or another reason that contains no text
+            and no key; may be empty.
+        request_id: The service's id of the request, or `None`.
     """
 
     kind: str
@@ -36,12 +37,12 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Return what may be told of an exception."""
+        """Return the parts of an exception that contain no text and no key."""
         kind = type(error).__qualname__
         if isinstance(error, ServiceError):
             return cls(kind, f"{error.status_code} {error.code}".strip(), error.request_id)
         if isinstance(error, ConnectionFailedError):
-            # The rest may quote an answer that is no HTTP.
+            # The rest may quote a response that is not HTTP.
             return cls(kind, error.message.partition(":")[0])
         if isinstance(error, PartialFailureError):
             return cls(kind, f"{len(error.failures)} texts failed")
@@ -53,19 +54,19 @@ class RequestRecord:
     """One HTTP request.
 
     Attributes:
-        texts: How many texts it carries.
-        size: The bytes of its body.
-        repeats: How often it was sent before.
-        status: The HTTP status of its answer, or `None` where none came.
-        request_id: The service's name for it, or `None`.
-        tokens: The tokens that were billed.
+        texts: The number of its texts.
+        size: The size of its body in bytes.
+        retries: How often it was sent before.
+        status: The HTTP status of the response, or `None` without a response.
+        request_id: The service's id of the request, or `None`.
+        tokens: The tokens billed.
         seconds: How long it took.
         failure: Why it failed, or `None`.
     """
 
     texts: int
     size: int
-    repeats: int
+    retries: int
     status: int | None = None
     request_id: str | None = None
     tokens: int = 0
@@ -80,13 +81,13 @@ class CallRecord:
     Attributes:
         model: The model's name.
         text_type: The role of the texts.
-        output: The kind of vectors that are asked for.
-        dimension: The length of the dense vectors, or `None` where none are asked for or nothing is
+        output: The kind of vectors requested.
+        dimension: The dimension of the dense vectors, or `None` if none are requested or it is not
             known.
-        texts: How many texts were given.
-        usage: What was used so far.
+        texts: The number of its texts.
+        usage: What it has used so far.
         seconds: How long it took.
-        failure: Why it failed, wholly or for some texts, or `None`.
+        failure: Why all or some of its texts failed, or `None`.
     """
 
     model: str
@@ -100,35 +101,36 @@ class CallRecord:
 
 
 RequestHook = Callable[[RequestRecord], AbstractContextManager[object]]
-"""Listens to one request of a call, which runs within the context."""
+"""Receives the record of a request and returns the context in which the request runs."""
 CallHook = Callable[[CallRecord], "AbstractContextManager[RequestHook] | None"]
-"""Listens to one call, which runs within the context; `None` where nobody would hear of it."""
+"""Receives the record of a call and returns the context in which the call runs, or `None` if
+nothing needs to be recorded."""
 
 
 class Observer:
-    """Tells listeners of the requests of one call.
+    """Passes the requests of one call to hooks.
 
     Args:
-        listeners: Who is told.
-        clock: Returns seconds that never go back.
+        hooks: The hooks.
+        clock: Returns monotonic seconds.
     """
 
-    def __init__(self, listeners: Sequence[RequestHook], clock: Callable[[], float]) -> None:
-        self._listeners = listeners
+    def __init__(self, hooks: Sequence[RequestHook], clock: Callable[[], float]) -> None:
+        self._hooks = hooks
         self._clock = clock
 
     def request(
-        self, *, texts: int, size: int, repeats: int
+        self, *, texts: int, size: int, retries: int
     ) -> AbstractContextManager[RequestRecord]:
-        """Observe a request that is sent and answered within the context."""
-        record = RequestRecord(texts, size, repeats)
-        return self._told(record) if self._listeners else nullcontext(record)
+        """Return the context in which a request is sent and its response received."""
+        record = RequestRecord(texts, size, retries)
+        return self._observed(record) if self._hooks else nullcontext(record)
 
     @contextmanager
-    def _told(self, record: RequestRecord) -> Iterator[RequestRecord]:
+    def _observed(self, record: RequestRecord) -> Iterator[RequestRecord]:
         with ExitStack() as stack:
-            for listener in self._listeners:
-                stack.enter_context(listener(record))
+            for hook in self._hooks:
+                stack.enter_context(hook(record))
             try:
                 with _timed(record, self._clock):
                     yield record
@@ -138,38 +140,38 @@ class Observer:
 
 
 NULL_OBSERVER = Observer((), clock=lambda: 0.0)
-"""Where nobody listens."""
+"""The observer of a call without hooks."""
 
 
 def observe(
-    call: CallRecord, listen: Iterable[CallHook], *, clock: Callable[[], float]
+    call: CallRecord, hooks: Iterable[CallHook], *, clock: Callable[[], float]
 ) -> AbstractContextManager[Observer]:
-    """Observe a call that runs within the context.
+    """Return the context in which a call runs, with the observer of its requests.
 
     Args:
-        call: The call.
-        listen: Who may want to listen.
-        clock: Returns seconds that never go back.
+        call: The record of the call.
+        hooks: The hooks that may want to record it.
+        clock: Returns monotonic seconds.
     """
-    heard = [listener for each in listen if (listener := each(call)) is not None]
-    return _observed(call, heard, clock) if heard else nullcontext(NULL_OBSERVER)
+    contexts = [context for hook in hooks if (context := hook(call)) is not None]
+    return _observed(call, contexts, clock) if contexts else nullcontext(NULL_OBSERVER)
 
 
 @contextmanager
 def _observed(
     call: CallRecord,
-    heard: Sequence[AbstractContextManager[RequestHook]],
+    contexts: Sequence[AbstractContextManager[RequestHook]],
     clock: Callable[[], float],
 ) -> Iterator[Observer]:
     with ExitStack() as stack:
-        observer = Observer([stack.enter_context(listener) for listener in heard], clock)
+        observer = Observer([stack.enter_context(context) for context in contexts], clock)
         with _timed(call, clock):
             yield observer
 
 
 @contextmanager
 def _timed(record: CallRecord | RequestRecord, clock: Callable[[], float]) -> Iterator[None]:
-    """Note how long something takes, and why it failed, before listeners hear of its end."""
+    """Record how long something takes and why it failed, before the hooks' contexts end."""
     started = clock()
     try:
         yield

@@ -1,6 +1,6 @@
-"""What the logger `qwen_embed` says: a line for each call at INFO, one for each request at DEBUG.
+"""The logger `qwen_embed`: one line per call at INFO, one line per request at DEBUG.
 
-Nothing is put into words unless the level asks for it.
+A line is formatted only if its level is enabled.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _LOGGER.addHandler(logging.NullHandler())
 
 
 class Log:
-    """Tells the log of calls and requests.
+    """Logs calls and requests.
 
     Args:
-        limits: Returns what the account is taken to allow at the moment.
+        limits: Returns the current limits of the account.
     """
 
     def __init__(self, limits: Callable[[], Limits]) -> None:
         self._limits = limits
 
-    def listen(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
-        """Return the context of a call, or `None` where the logger's level lets nothing pass."""
+    def on_call(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
+        """Return the context of a call, or `None` if the logger's level is above INFO."""
         return self._call(call) if _LOGGER.isEnabledFor(logging.INFO) else None
 
     @contextmanager
@@ -37,7 +37,7 @@ class Log:
             yield partial(self._request, call)
         finally:
             _LOGGER.info(
-                "%s, %s: %d texts%s in %d requests (%d repeated), %d tokens, %.3f s%s",
+                "%s, %s: %d texts%s in %d requests (%d retries), %d tokens, %.3f s%s",
                 call.model,
                 call.text_type,
                 call.texts,
@@ -46,7 +46,7 @@ class Log:
                 call.usage.retries,
                 call.usage.tokens,
                 call.seconds,
-                _told(call.failure),
+                _reason(call.failure),
             )
 
     def _request(self, call: CallRecord, request: RequestRecord) -> AbstractContextManager[None]:
@@ -61,25 +61,25 @@ class Log:
         finally:
             limits = self._limits()
             _LOGGER.debug(
-                "%s, %s: request of %d texts, %d bytes, repeat %d: status %s, request_id %s, "
+                "%s, %s: request of %d texts, %d bytes, retry %d: status %s, request_id %s, "
                 "%d tokens, %.3f s%s; pace: %s requests/min, %s tokens/min, %d in flight",
                 call.model,
                 call.text_type,
                 request.texts,
                 request.size,
-                request.repeats,
+                request.retries,
                 request.status,
                 request.request_id,
                 request.tokens,
                 request.seconds,
-                _told(request.failure),
+                _reason(request.failure),
                 _pace(limits.requests_per_minute),
                 _pace(limits.tokens_per_minute),
                 limits.concurrency,
             )
 
 
-def _told(failure: Failure | None) -> str:
+def _reason(failure: Failure | None) -> str:
     if failure is None:
         return ""
     return f", {failure.kind}: {failure.reason}" if failure.reason else f", {failure.kind}"

@@ -1,7 +1,7 @@
-"""Spans of calls and requests for OpenTelemetry, where the program has set a tracer provider.
+"""OpenTelemetry spans of calls and requests, if the program has set a tracer provider.
 
-Names and attributes follow OpenTelemetry's conventions for embeddings of generative AI and for HTTP
-clients, as of November 2026; what these do not know is named `qwen_embed.*`.
+Names and attributes follow OpenTelemetry's semantic conventions for embeddings of generative AI and
+for HTTP clients, as of November 2026. Attributes that these do not define are `qwen_embed.*`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Tracing:
-    """Makes a span of every call, within the one that the caller is in, and one of every request.
+    """Creates a span for every call, as a child of the caller's, and one for every request.
 
     Args:
-        url: The address that requests are sent to.
-        provider: Whose model it is; see `provider_of`.
-        encoding_format: How numbers are asked for, or `None` where the protocol has one way only.
+        url: The address to which requests are sent.
+        provider: The provider of the model; see `provider_of`.
+        encoding_format: The requested encoding of numbers, or `None` if the protocol has only one.
     """
 
     def __init__(self, url: str, *, provider: str, encoding_format: str | None) -> None:
@@ -50,8 +50,8 @@ class Tracing:
         }
         self._tracer: Tracer | None = None
 
-    def listen(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
-        """Return the context of a call's span, or `None` where nobody records it."""
+    def on_call(self, call: CallRecord) -> AbstractContextManager[RequestHook] | None:
+        """Return the context of a call's span, or `None` if the span is not recorded."""
         tracer = self._tracer = self._tracer or _find_tracer()
         if tracer is None:
             return None
@@ -89,49 +89,49 @@ class Tracing:
             **self._server,
             "qwen_embed.texts": request.texts,
         }
-        # No path in the name: the conventions leave it out.
+        # The conventions leave the path out of the name.
         with _within(_start(tracer, "POST", attributes)) as span:
             try:
                 yield
             finally:
-                answered = {
-                    "http.request.resend_count": request.repeats or None,
+                result = {
+                    "http.request.resend_count": request.retries or None,
                     "http.response.status_code": request.status,
                     "qwen_embed.request_id": request.request_id,
                     "qwen_embed.tokens": request.tokens or None,
                 }
-                _complete(span, answered, request.failure)
+                _complete(span, result, request.failure)
 
 
 def provider_of(root: str, protocol: ProtocolName) -> str:
-    """Return the conventions' name for whose model it is, by what is known of the server.
+    """Return the conventions' name for the provider of the model.
 
-    They list none for the service; Alibaba's own instrumentation uses `dashscope`. For other
-    servers of OpenAI's protocol they advise `openai`.
+    They define none for the service; Alibaba's own instrumentation uses `dashscope`. For other
+    servers with the OpenAI-compatible protocol they recommend `openai`.
     """
     return "dashscope" if speaks_for_service(root, protocol) else "openai"
 
 
 def _find_tracer() -> Tracer | None:
-    # Whoever sets a provider has loaded this before. To load it for nobody would take 10 ms.
+    # A program that sets a provider has already imported this; the import would take 10 ms.
     if "opentelemetry.trace" not in sys.modules:
         return None
-    from opentelemetry.trace import get_tracer  # noqa: PLC0415 -- need not be installed
+    from opentelemetry.trace import get_tracer  # noqa: PLC0415 -- an optional dependency
 
     return get_tracer("qwen_embed", __version__)
 
 
 def _start(tracer: Tracer, name: str, attributes: Attributes) -> Span:
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415 -- likewise
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 -- an optional dependency
 
     return tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def _within(span: Span) -> AbstractContextManager[Span]:
-    """Return a context in which other spans belong to this one, and after which it has ended."""
-    from opentelemetry.trace import use_span  # noqa: PLC0415 -- likewise
+    """Return a context in which new spans are children of this one, and that ends it."""
+    from opentelemetry.trace import use_span  # noqa: PLC0415 -- an optional dependency
 
-    # An exception holds a message of the service; `_complete` says what may be said of it.
+    # An exception contains the service's message; `_complete` records only its kind and reason.
     return use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False)
 
 
@@ -140,7 +140,7 @@ def _complete(
 ) -> None:
     span.set_attributes({name: value for name, value in attributes.items() if value is not None})
     if failure is not None:
-        from opentelemetry.trace import StatusCode  # noqa: PLC0415 -- likewise
+        from opentelemetry.trace import StatusCode  # noqa: PLC0415 -- an optional dependency
 
         span.set_attribute("error.type", failure.kind)
         span.set_status(StatusCode.ERROR, failure.reason or None)

@@ -111,7 +111,7 @@ def test_texts_leave_in_as_few_requests_as_the_service_allows_and_none_twice(wit
     assert len(texts) == len(set(texts)) == 217
     # 32 questions, 65 passages to find and 64 to group, 32 messages to learn from and 24 to tell
     assert len(requests) == 4 + 7 + 7 + 4 + 3
-    assert "Used: 217 texts in 25 requests (0 repeated), " in output
+    assert "Used: 217 texts in 25 requests (0 retries), " in output
 
 
 def test_the_scores_are_far_from_chance_and_from_perfect(with_a_key):

@@ -167,7 +167,7 @@ def test_a_server_that_ignores_dimensions_is_noticed_and_nothing_is_stored(face)
         embeddings = own(face, running, dimension=256)
 
         with pytest.raises(
-            InvalidResponseError, match=r"1024 numbers where 256 are due.*truncate_locally"
+            InvalidResponseError, match=r"expected 256 dimensions, got 1024.*truncate_locally"
         ):
             face.documents(embeddings, TEXTS)
 

@@ -99,7 +99,9 @@ def test_a_text_that_fails_leaves_its_row_marked_and_is_named_at_the_end(stream,
     texts = [f"text {n}" for n in range(63)] + ["word " * 20_000] + ["last"]
     got = []
 
-    with pytest.raises(PartialFailureError, match="of the others were given") as caught:
+    with pytest.raises(
+        PartialFailureError, match="of the others have already been yielded"
+    ) as caught:
         stream(embedder, texts, got)
 
     assert [failure.index for failure in caught.value.failures] == [63]

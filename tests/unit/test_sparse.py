@@ -90,7 +90,7 @@ def test_an_entry_that_no_store_takes_is_refused(entry):
 def test_a_missing_sparse_row_is_refused():
     body = json.dumps({"output": {"embeddings": [{"text_index": 0, "embedding": [1.0]}]}}).encode()
 
-    with pytest.raises(InvalidResponseError, match="no sparse row"):
+    with pytest.raises(InvalidResponseError, match="no sparse vector"):
         parse_response(body, count=1, dimension=None, output="dense&sparse")
 
 

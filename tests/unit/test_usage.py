@@ -33,8 +33,7 @@ def test_usage_reads_as_a_sentence():
     usage = Usage(texts=1200, requests=121, retries=1, tokens=50_000, price=price)
 
     assert str(usage) == (
-        "1,200 texts in 121 requests (1 repeated), 50,000 tokens, "
-        "about 0.025000 CNY (as of 2026-11)"
+        "1,200 texts in 121 requests (1 retries), 50,000 tokens, about 0.025000 CNY (as of 2026-11)"
     )
     assert str(price) == "0.5 CNY per million tokens, as of 2026-11"
     assert str(Usage(texts=1)).endswith("0 tokens, price unknown")
@@ -45,5 +44,5 @@ def test_texts_from_the_cache_are_told_of_and_added_up():
     usage.add(Usage(cached=34))
 
     assert str(usage) == (
-        "1 texts in 0 requests (0 repeated), 0 tokens, price unknown; 1,234 texts from the cache"
+        "1 texts in 0 requests (0 retries), 0 tokens, price unknown; 1,234 texts from the cache"
     )

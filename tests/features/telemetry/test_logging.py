@@ -42,7 +42,7 @@ def test_a_call_is_a_line_at_info(face, service, caplog, lines):
 
     tokens = made.usage.tokens
     assert lines(logging.INFO) == [
-        f"text-embedding-v4, document: 25 texts in 3 requests (0 repeated), {tokens} tokens, T s"
+        f"text-embedding-v4, document: 25 texts in 3 requests (0 retries), {tokens} tokens, T s"
     ]
     assert lines(logging.DEBUG) == []
 
@@ -61,12 +61,12 @@ def test_a_request_is_a_line_at_debug(service, caplog, lines, no_waiting):
     request = f"text-embedding-v4, query: request of 1 texts, {size} bytes"
     pace = "pace: unknown requests/min, unknown tokens/min, 4 in flight"
     assert lines(logging.DEBUG) == [
-        f"{request}, repeat 0: status 503, request_id ID, 0 tokens, T s, "
+        f"{request}, retry 0: status 503, request_id ID, 0 tokens, T s, "
         f"ServerError: 503 ServiceUnavailable; {pace}",
-        f"{request}, repeat 1: status 200, request_id ID, 1 tokens, T s; {pace}",
+        f"{request}, retry 1: status 200, request_id ID, 1 tokens, T s; {pace}",
     ]
     assert lines(logging.INFO) == [
-        "text-embedding-v4, query: 1 texts in 2 requests (1 repeated), 1 tokens, T s"
+        "text-embedding-v4, query: 1 texts in 2 requests (1 retries), 1 tokens, T s"
     ]
 
 
@@ -92,7 +92,7 @@ def test_a_call_that_fails_says_why(face, service, caplog, lines):
         face.query(face(service, api_key="sk-another-key"), "a")
 
     assert lines(logging.INFO) == [
-        "text-embedding-v4, query: 1 texts in 1 requests (0 repeated), 0 tokens, T s, "
+        "text-embedding-v4, query: 1 texts in 1 requests (0 retries), 0 tokens, T s, "
         "AuthenticationError: 401 InvalidApiKey"
     ]
 
@@ -141,8 +141,8 @@ def test_nothing_is_put_into_words_that_the_level_leaves_out(caplog, lines, leve
     log = Log(never)
 
     with (
-        observe(record(), [log.listen], clock=lambda: 0.0) as observer,
-        observer.request(texts=1, size=100, repeats=0),
+        observe(record(), [log.on_call], clock=lambda: 0.0) as observer,
+        observer.request(texts=1, size=100, retries=0),
     ):
         pass
 
@@ -156,8 +156,8 @@ def test_calls_and_requests_are_timed(caplog):
     log = Log(lambda: Limits(None, None, 4))
 
     with (
-        observe(record(), [log.listen], clock=lambda: next(times)) as observer,
-        observer.request(texts=1, size=100, repeats=0) as request,
+        observe(record(), [log.on_call], clock=lambda: next(times)) as observer,
+        observer.request(texts=1, size=100, retries=0) as request,
     ):
         request.status = 200
 

@@ -228,7 +228,7 @@ async def test_an_answer_of_another_dimension_than_before_is_refused(service):
         return Response(200, {}, json.dumps(answer).encode())
 
     service.post = two_numbers
-    with pytest.raises(InvalidResponseError, match="2 numbers where 1 are due"):
+    with pytest.raises(InvalidResponseError, match="expected 1 dimensions, got 2"):
         await asked.dispatch(call(["b"]))
 
 

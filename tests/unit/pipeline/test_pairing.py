@@ -295,7 +295,7 @@ def test_vectors_that_came_along_with_a_call_that_failed_in_part_are_kept(servic
     texts = ["fine", "word " * 10_000, "also fine"]
 
     with pytest.raises(PartialFailureError, match="1 of 3 texts"):
-        session.embed(texts, "document", LISTS).whole()
+        session.embed(texts, "document", LISTS).unwrap()
     service.clear()
     session.embed(["fine", "also fine"], "document", SPARSE)
 

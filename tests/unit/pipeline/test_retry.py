@@ -15,7 +15,7 @@ from qwen_embed.errors import (
     ServerError,
     TextRejectedError,
 )
-from qwen_embed.pipeline.retry import RetryPolicy
+from qwen_embed.pipeline.retry import Fail, Retry, RetryPolicy
 
 
 def policy(random=0.5, max_retries=6):
@@ -79,3 +79,24 @@ def test_an_account_that_serves_nothing_is_waited_for_longer_than_a_minute():
     assert policy().outlasts(75.0)
     assert not policy().outlasts(90.0)
     assert not policy(max_retries=0).outlasts(0.0)
+
+
+@pytest.mark.parametrize(
+    ("throttled_for", "retry_after", "max_retries", "step"),
+    [
+        (None, None, 0, Retry(0.0)),
+        (0.0, None, 0, Fail()),
+        (0.0, None, 1, Retry(0.0)),
+        (14.9, None, 1, Retry(0.0)),
+        (15.0, None, 1, Fail()),
+        (None, 3.0, 1, Retry(3.0)),
+        (None, 30.0, 1, Fail()),
+    ],
+)
+def test_a_throttled_request_is_retried_while_the_account_serves_others(
+    throttled_for, retry_after, max_retries, step
+):
+    policy = RetryPolicy(max_retries, random=lambda: 0.0)
+    error = RateLimitError("Too fast.", status_code=429, retry_after=retry_after)
+
+    assert policy.next_step(error, failures=0, throttled_for=throttled_for) == step

@@ -273,7 +273,7 @@ def test_any_numbers_are_read_alike_in_every_form(values):
 
 
 def test_a_dimension_that_was_not_asked_for_is_refused(parse_response):
-    with pytest.raises(InvalidResponseError, match="2 numbers where 3 are due"):
+    with pytest.raises(InvalidResponseError, match="expected 3 dimensions, got 2"):
         parse_response(answer((0, [1.0, 2.0])), count=1, dimension=3)
 
 

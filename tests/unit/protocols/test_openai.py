@@ -117,32 +117,34 @@ def test_longer_rows_are_cut_and_scaled_where_that_was_asked_for():
 
 
 def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
-    with pytest.raises(InvalidResponseError, match=r"3 numbers where 2 are due.*truncate_locally"):
+    with pytest.raises(
+        InvalidResponseError, match=r"expected 2 dimensions, got 3.*truncate_locally"
+    ):
         parse_response(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([(0, packed(1.0))], "1 rows for 2 texts"),
-        ([(0, packed(1.0)), (0, packed(2.0))], "no row for index 1"),
-        ([(0, packed(1.0)), (2, packed(2.0))], "no row for index 1"),
-        ([(0, packed(1.0)), (1, packed(1.0, 2.0))], "2 numbers where 1 are due"),
-        ([(0, ""), (1, "")], "0 numbers where 0 are due"),
-        ([(0, []), (1, [])], "0 numbers where 0 are due"),
+        ([(0, packed(1.0))], "1 vectors for 2 texts"),
+        ([(0, packed(1.0)), (0, packed(2.0))], "no vector for index 1"),
+        ([(0, packed(1.0)), (2, packed(2.0))], "no vector for index 1"),
+        ([(0, packed(1.0)), (1, packed(1.0, 2.0))], "expected 1 dimensions, got 2"),
+        ([(0, ""), (1, "")], "empty vector"),
+        ([(0, []), (1, [])], "empty vector"),
         ([(0, packed(1.0)), (1, packed(float("nan")))], "not finite"),
         ([(0, packed(1.0)), (1, packed(float("inf")))], "not finite"),
         ([(0, packed(1.0)), (1, packed(float("inf"), float("-inf")))], "not finite"),
-        ([(0, packed(1.0)), (1, "!!!!")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "!!!!")], "is invalid"),
         ([(0, packed(1.0)), (1, "AAA=")], "2 bytes"),
-        ([(0, packed(1.0)), (1, "AAAAAA")], "not of the promised form"),
-        ([(0, packed(1.0)), (1, "AAAA AA==")], "not of the promised form"),
-        ([(0, packed(1.0)), (1, "_-__AA==")], "not of the promised form"),
+        ([(0, packed(1.0)), (1, "AAAAAA")], "is invalid"),
+        ([(0, packed(1.0)), (1, "AAAA AA==")], "is invalid"),
+        ([(0, packed(1.0)), (1, "_-__AA==")], "is invalid"),
         ([(0, packed(1e38, 1e38)), (1, packed(1e38, float("nan")))], "not finite"),
-        ([(0, packed(1.0)), (1, None)], "not of the promised form"),
-        ([(0, packed(1.0)), (1, ["1.0"])], "not of the promised form"),
-        ([(0, packed(1.0)), (1, [None])], "not of the promised form"),
-        ([(0, packed(1.0)), ("1", packed(1.0))], "not of the promised form"),
+        ([(0, packed(1.0)), (1, None)], "is invalid"),
+        ([(0, packed(1.0)), (1, ["1.0"])], "is invalid"),
+        ([(0, packed(1.0)), (1, [None])], "is invalid"),
+        ([(0, packed(1.0)), ("1", packed(1.0))], "is invalid"),
     ],
 )
 @pytest.mark.parametrize("arrays", [False, True])
