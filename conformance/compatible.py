@@ -11,7 +11,7 @@ from conformance.observations import Observation, Observe, of_success
 from conformance.question import Mark, Question
 from conformance.questions import INSTRUCT, TEXT, UNKNOWN_WORKSPACE, V4, embed
 
-MODULE = "qwen_embed/emulator/compatible.py"
+MODULE = "qwen_embed/emulator/dialects/openai.py"
 
 _ERROR = "error(code, message, param, type)"
 

@@ -23,13 +23,13 @@ _VOCABULARY = 250_000
 _LARGEST_VALUE = 1.05
 _BURST = 120
 
-ENGINES = "qwen_embed/emulator/engines.py"
-LEXICAL = "qwen_embed/emulator/lexical.py"
-NATIVE = "qwen_embed/emulator/native.py"
+ENGINES = "qwen_embed/emulator/vectors/engines.py"
+LEXICAL = "qwen_embed/emulator/vectors/lexical.py"
+NATIVE = "qwen_embed/emulator/dialects/native.py"
 QUOTA = "qwen_embed/emulator/quota.py"
-RULES = "qwen_embed/emulator/rules.py"
+RULES = "qwen_embed/emulator/dialects/rules.py"
 SERVICE = "qwen_embed/emulator/service.py"
-SPARSE = "qwen_embed/emulator/sparse.py"
+SPARSE = "qwen_embed/emulator/vectors/sparse.py"
 MODEL_TABLE = "qwen_embed/models.py"
 
 

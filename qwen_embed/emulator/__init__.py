@@ -9,7 +9,7 @@ against it. Its vectors are not Qwen's: see `qwen_embed.emulator.vectors`.
 
 from qwen_embed.emulator.dialects.servers import ServerName
 from qwen_embed.emulator.recording import RecordedRequest
-from qwen_embed.emulator.server import Emulator
+from qwen_embed.emulator.service import Emulator
 from qwen_embed.emulator.vectors.engines import Engine
 
 __all__ = ["Emulator", "Engine", "RecordedRequest", "ServerName"]

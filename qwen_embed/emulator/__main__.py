@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from qwen_embed.emulator.dialects.qwen3 import QWEN3_MODELS
 from qwen_embed.emulator.dialects.servers import SERVER_NAMES
-from qwen_embed.emulator.server import Emulator
+from qwen_embed.emulator.service import Emulator
 
 _OF_THE_SERVICE = """\
 Emulator of Qwen's text-embedding service

@@ -1,4 +1,4 @@
-"""Which of the next requests go wrong on purpose, and how."""
+"""Faults that are injected into the next requests, in order or at random."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DropMoment = Literal["before", "body"]
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An answer given in place of the right one; `body` replaces the JSON of code and message."""
+class InjectedResponse:
+    """An error response; `body` replaces the JSON that holds code and message."""
 
     status: int
     code: str
@@ -24,90 +24,90 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Drop:
-    """A connection closed before its answer, or in the middle of its answer's body."""
+class DroppedConnection:
+    """A connection that is closed before the response, or in the middle of its body."""
 
     when: DropMoment
 
 
 @dataclass(frozen=True)
-class CutShort:
-    """An answer of which only the first half is sent, as if that were all."""
+class TruncatedBody:
+    """A complete HTTP response that holds only the first half of its body."""
 
 
 @dataclass(frozen=True)
 class Delay:
-    """An answer that takes longer."""
+    """A response that is late."""
 
     seconds: float
 
 
-Fault = Failure | Drop | CutShort | Delay
+Fault = InjectedResponse | DroppedConnection | TruncatedBody | Delay
 
 
-def _failure(status: int, code: str, body: bytes | None = None) -> Failure:
-    return Failure(status, code, "please try again later.", {}, body)
+def _response(status: int, code: str, body: bytes | None = None) -> InjectedResponse:
+    return InjectedResponse(status, code, "please try again later.", {}, body)
 
 
-STORM: tuple[Fault, ...] = (
-    _failure(429, "Throttling.RateQuota"),
-    _failure(500, "InternalError"),
-    _failure(502, "", b"<html><h1>502 Bad Gateway</h1></html>"),
-    _failure(503, "ServiceUnavailable"),
-    Drop("before"),
-    Drop("body"),
-    CutShort(),
+TRANSIENT_FAULTS: tuple[Fault, ...] = (
+    _response(429, "Throttling.RateQuota"),
+    _response(500, "InternalError"),
+    _response(502, "", b"<html><h1>502 Bad Gateway</h1></html>"),
+    _response(503, "ServiceUnavailable"),
+    DroppedConnection("before"),
+    DroppedConnection("body"),
+    TruncatedBody(),
     Delay(1.0),
 )
-"""Everything that goes wrong and heals."""
+"""Faults after which a retry succeeds."""
 
 
 @dataclass
-class Storm:
-    """Faults that happen by chance.
+class RandomFaults:
+    """Faults at random.
 
     Attributes:
-        rate: The part of all requests that have one.
-        faults: Those that happen, each as often as the others.
-        chance: What they are drawn from.
+        rate: The share of requests that get a fault.
+        faults: The faults to choose from, all equally likely.
+        rng: The source of randomness.
     """
 
     rate: float = 0.0
-    faults: Sequence[Fault] = STORM
-    chance: random.Random = field(default_factory=random.Random)
+    faults: Sequence[Fault] = TRANSIENT_FAULTS
+    rng: random.Random = field(default_factory=random.Random)
 
     def draw(self) -> Fault | None:
-        """Return the fault of a request, if it has one."""
-        if self.rate and self.chance.random() < self.rate:
-            return self.chance.choice(self.faults)
+        """Return the fault of one request, or `None`."""
+        if self.rate and self.rng.random() < self.rate:
+            return self.rng.choice(self.faults)
         return None
 
 
 class FaultQueue:
-    """Faults in the order in which they were planned. Any thread may plan, while one takes."""
+    """The faults of the next requests. Thread-safe."""
 
     def __init__(self) -> None:
-        self._planned: deque[Fault] = deque()
-        self._storm = Storm()
+        self._queue: deque[Fault] = deque()
+        self._random_faults = RandomFaults()
         self._lock = threading.Lock()
 
-    def plan(self, fault: Fault, times: int) -> None:
-        """Let a fault happen so many times, after those planned before.
+    def add(self, fault: Fault, n: int) -> None:
+        """Queue a fault for `n` requests, after the faults already queued.
 
         Raises:
-            ValueError: When `times` is below 1.
+            ValueError: When `n` is below 1.
         """
-        if times < 1:
-            raise ValueError(f"A fault must be planned for at least 1 request, not {times}.")
+        if n < 1:
+            raise ValueError(f"n must be at least 1, not {n}.")
         with self._lock:
-            self._planned.extend([fault] * times)
+            self._queue.extend([fault] * n)
 
-    def let_storm(self, storm: Storm) -> None:
-        """Let faults happen by chance, once those planned have happened."""
+    def set_random_faults(self, random_faults: RandomFaults) -> None:
+        """Set the random faults that requests get while the queue is empty."""
         with self._lock:
-            self._storm = storm
+            self._random_faults = random_faults
 
-    def take(self) -> Fault | None:
-        """Return the fault of the request at hand, if it has one."""
+    def next(self) -> Fault | None:
+        """Return the fault of the current request, or `None`."""
         with self._lock:
-            return self._planned.popleft() if self._planned else self._storm.draw()
+            return self._queue.popleft() if self._queue else self._random_faults.draw()

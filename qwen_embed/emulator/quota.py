@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qwen_embed.emulator.dialects.request import RefusalError
+from qwen_embed.emulator.dialects.request import ApiError
 
 
 class TokenBucket:
@@ -65,17 +65,17 @@ class Quota:
         """Spend one request of so many tokens; a refused request spends nothing.
 
         Raises:
-            RefusalError: 429, `Throttling.RateQuota` for requests and
+            ApiError: 429, `Throttling.RateQuota` for requests and
                 `Throttling.AllocationQuota` for tokens.
         """
         if self._requests and not self._requests.has(1):
-            raise RefusalError(
+            raise ApiError(
                 429,
                 "Throttling.RateQuota",
                 "Requests rate limit exceeded, please try again later.",
             )
         if self._tokens and not self._tokens.has(tokens):
-            raise RefusalError(
+            raise ApiError(
                 429,
                 "Throttling.AllocationQuota",
                 "Allocated quota exceeded, please increase your quota limit.",

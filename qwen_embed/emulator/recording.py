@@ -1,4 +1,4 @@
-"""What came in: every request in order of arrival, and how many were in flight at a time."""
+"""Records every request in order of arrival, and counts those in flight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+import msgspec
+from aiohttp import web
+
 
 @dataclass(frozen=True)
 class RecordedRequest:
@@ -16,16 +19,17 @@ class RecordedRequest:
 
     Attributes:
         path: The path, without the query string.
-        api_key: The key that came as `Authorization: Bearer`, or `None`.
-        headers: The other headers; names are looked up in any capitalisation.
-        body: The parsed JSON, or `None` where the body was not JSON.
-        status: The HTTP status answered; `None` while there is no answer, and for good where the
-            connection was dropped before one.
-        code: The code of the service's error, or of a self-hosted server its type; `None` where
+        api_key: The key of the header `Authorization: Bearer`, or `None`.
+        headers: The other headers; lookups ignore case.
+        body: The parsed JSON, or `None` if the body was not JSON.
+        status: The HTTP status of the response; `None` until there is one, or if the connection
+            was dropped before it.
+        code: The error code of the service, or the error type of a self-hosted server; `None` if
             there is none.
-        whole: Whether all of the answer was sent.
-        client: The other end of the connection, `host:port`: equal for requests that shared one.
-        started_at: When the request began to arrive, in seconds of `time.monotonic`.
+        whole: Whether the whole response was sent.
+        client: The client's end of the connection, `host:port`; the same for all requests on one
+            connection.
+        started_at: When the request started to arrive, in seconds of `time.monotonic`.
 
     Example:
         >>> from qwen_embed import QwenEmbedder
@@ -50,8 +54,29 @@ class RecordedRequest:
     whole: bool = False
 
 
+def record(request: web.Request, raw: bytes, started_at: float) -> RecordedRequest:
+    """Return the record of a request that has no response yet."""
+    headers = request.headers.copy()
+    scheme, _, key = headers.popall("Authorization", [""])[0].partition(" ")
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return RecordedRequest(
+        path=request.path,
+        api_key=key.strip() if scheme.lower() == "bearer" else None,
+        headers=headers,
+        body=body,
+        status=None,
+        code=None,
+        client=f"{peer[0]}:{peer[1]}" if peer else None,
+        started_at=started_at,
+    )
+
+
 class Recorder:
-    """Keeps requests and counts those in flight, for any thread."""
+    """Keeps the recorded requests and counts those in flight. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +87,7 @@ class Recorder:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests in order of arrival: a new list."""
+        """The requests in order of arrival, in a new list."""
         with self._lock:
             return list(self._requests.values())
 
@@ -84,22 +109,22 @@ class Recorder:
             with self._lock:
                 self._in_flight -= 1
 
-    def arrived(self, request: RecordedRequest) -> int:
-        """Keep a request; return the number under which it is kept."""
+    def add(self, request: RecordedRequest) -> int:
+        """Keep a request and return its number."""
         with self._lock:
             number = next(self._numbers)
             self._requests[number] = request
             return number
 
-    def answered(self, number: int, status: int, code: str | None, *, whole: bool) -> None:
-        """Note a request's answer, unless the request has been forgotten."""
+    def set_response(self, number: int, status: int, code: str | None, *, whole: bool) -> None:
+        """Record the response to a request, unless the request was cleared."""
         with self._lock:
             request = self._requests.get(number)
             if request is not None:
                 self._requests[number] = replace(request, status=status, code=code, whole=whole)
 
     def clear(self) -> None:
-        """Forget the requests, and count the peak anew from those in flight."""
+        """Forget the requests, and restart the peak from the number in flight now."""
         with self._lock:
             self._requests.clear()
             self._peak = self._in_flight

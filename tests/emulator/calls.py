@@ -18,7 +18,7 @@ EMBEDDING_PATH = Native.path
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     status: int
     headers: Message
     raw: bytes
@@ -41,19 +41,19 @@ def body_for(texts, model="text-embedding-v4", **parameters):
     return {"model": model, "input": {"texts": texts}, "parameters": parameters}
 
 
-def send(url, *, method="POST", data=None, headers=None) -> Reply:
+def send(url, *, method="POST", data=None, headers=None) -> Response:
     request = urllib.request.Request(  # noqa: S310 - the emulator's own address
         url, data=data, method=method, headers=headers or {}
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-            return Reply(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
         with error:
-            return Reply(error.code, error.headers, error.read())
+            return Response(error.code, error.headers, error.read())
 
 
-def post(service: Emulator, body, *, key=KEY, url=None, **headers) -> Reply:
+def post(service: Emulator, body, *, key=KEY, url=None, **headers) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return send(
         url or service.native_url + RESOURCE,
@@ -66,14 +66,14 @@ def post(service: Emulator, body, *, key=KEY, url=None, **headers) -> Reply:
     )
 
 
-def embed(service: Emulator, texts, **parameters) -> Reply:
+def embed(service: Emulator, texts, **parameters) -> Response:
     return post(service, body_for(texts, **parameters))
 
 
-def post_openai(service: Emulator, body, *, key=KEY, **headers) -> Reply:
+def post_openai(service: Emulator, body, *, key=KEY, **headers) -> Response:
     """Send a body by the OpenAI-compatible protocol."""
     return post(service, body, key=key, url=f"{service.openai_url}/embeddings", **headers)
 
 
-def embed_openai(service: Emulator, given, model="text-embedding-v4", **fields) -> Reply:
+def embed_openai(service: Emulator, given, model="text-embedding-v4", **fields) -> Response:
     return post_openai(service, {"model": model, "input": given, **fields})

@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 import pytest
 
-from .calls import Reply, embed, embed_openai, post_openai, send
+from .calls import Response, embed, embed_openai, post_openai, send
 
 ALGO = "<400> InternalError.Algo.InvalidParameter: "
 NOT_TEXTS = f"{ALGO}Value error, contents is neither str nor list of str.: input.contents"
@@ -22,7 +22,7 @@ NOT_FOUND = (
 )
 
 
-def refusal_of(reply: Reply):
+def error_of(reply: Response):
     """Status and body; each id is looked at and replaced."""
     assert reply.headers["Content-Type"] == "application/json"
     body = reply.json
@@ -129,7 +129,7 @@ def test_rows_may_come_in_random_order_with_the_right_indices(service):
     ],
 )
 def test_a_wrong_request_is_refused_in_the_words_of_the_service(service, body, message):
-    assert refusal_of(post_openai(service, body)) == of_the_algorithm(message)
+    assert error_of(post_openai(service, body)) == of_the_algorithm(message)
     assert service.requests[0].code == "InvalidParameter"
 
 
@@ -138,20 +138,20 @@ def test_an_encoding_that_does_not_exist_is_refused_without_a_code(service, enco
     reply = embed_openai(service, "a", encoding_format=encoding_format)
     message = "'encoding_format' only support with [float, base64]"
     error = {"message": message, "type": "invalid_request_error"}
-    assert refusal_of(reply) == (400, {"error": error, "request_id": "request_id"})
+    assert error_of(reply) == (400, {"error": error, "request_id": "request_id"})
 
 
 @pytest.mark.parametrize("key", ["sk-other", None])
 def test_another_key_is_refused(service, key):
     reply = post_openai(service, {"model": "text-embedding-v4", "input": "a"}, key=key)
     expected = of_the_door(401, "invalid_api_key", "Incorrect API key provided. ")
-    assert refusal_of(reply) == expected
+    assert error_of(reply) == expected
     assert service.requests[0].code == "invalid_api_key"
 
 
 def test_an_unknown_model_is_not_found(service):
     message = "The model `xxx` does not exist or you do not have access to it."
-    assert refusal_of(embed_openai(service, "a", model="xxx")) == of_the_door(
+    assert error_of(embed_openai(service, "a", model="xxx")) == of_the_door(
         404, "model_not_found", message
     )
 
@@ -159,7 +159,7 @@ def test_an_unknown_model_is_not_found(service):
 def test_a_workspace_that_does_not_exist_is_refused_in_a_form_of_its_own(service):
     service.workspaces = []
     body = {"model": "text-embedding-v4", "input": "a"}
-    status, refused = refusal_of(post_openai(service, body, X_DashScope_WorkSpace="llm-0"))
+    status, refused = error_of(post_openai(service, body, X_DashScope_WorkSpace="llm-0"))
     assert refused["error"].pop("message").startswith("Access denied: ")
     kind = {"type": "invalid_request_error", "code": "invalid_api_key"}
     assert (status, refused) == (401, {"error": {"id": "id", **kind}})
@@ -168,13 +168,13 @@ def test_a_workspace_that_does_not_exist_is_refused_in_a_form_of_its_own(service
 def test_another_path_below_the_root_is_not_found_in_the_form_of_the_protocol(service):
     reply = send(f"{service.openai_url}/models", method="GET")
     message = NOT_FOUND.format("GET /compatible-mode/v1/models")
-    assert refusal_of(reply) == of_the_door(404, "NotFound", message, "NotFound")
+    assert error_of(reply) == of_the_door(404, "NotFound", message, "NotFound")
 
 
 def test_a_body_above_16_mib_is_refused(service):
     reply = embed_openai(service, "a" * (16 * 1024 * 1024))
     code = "BadRequest.TooLarge"
-    assert refusal_of(reply) == of_the_door(413, code, "Payload Too Large.", code)
+    assert error_of(reply) == of_the_door(413, code, "Payload Too Large.", code)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_quota_is_shared_by_both_protocols_and_refuses_in_the_form_of_each(
 ):
     service.set_quota(**{quota: 60})
     assert embed(service, ["a"]).status == 200
-    assert refusal_of(embed_openai(service, "a")) == of_the_door(429, code, message, code)
+    assert error_of(embed_openai(service, "a")) == of_the_door(429, code, message, code)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_quota_is_shared_by_both_protocols_and_refuses_in_the_form_of_each(
 def test_a_planned_failure_has_the_form_and_the_code_of_the_protocol(service, planned, printed):
     service.fail_next(status=418, code=planned, message="No.", headers={"Retry-After": "3"})
     reply = embed_openai(service, "a")
-    assert refusal_of(reply) == of_the_door(418, printed, "No.", printed)
+    assert error_of(reply) == of_the_door(418, printed, "No.", printed)
     assert reply.headers["Retry-After"] == "3"
     assert embed_openai(service, "a").status == 200
 
@@ -241,4 +241,4 @@ def test_a_storm_blows_in_the_form_of_the_protocol(service):
     service.inject_faults(1, seed=2)  # whose first fault is a 429
     reply = embed_openai(service, "a")
     code = "limit_requests"
-    assert refusal_of(reply) == of_the_door(429, code, "please try again later.", code)
+    assert error_of(reply) == of_the_door(429, code, "please try again later.", code)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from qwen_embed.emulator.dialects.request import DOCUMENT, RefusalError, Role
+from qwen_embed.emulator.dialects.request import DOCUMENT, ApiError, Role
 from qwen_embed.models import MODELS, Model
 
 from .calls import body_for, read_request
@@ -26,8 +26,8 @@ def wrong_dimension(allowed):
     )
 
 
-def refusal_of(body, models=MODELS):
-    with pytest.raises(RefusalError) as caught:
+def error_of(body, models=MODELS):
+    with pytest.raises(ApiError) as caught:
         read_request(body, models)
     return caught.value.status, caught.value.code, caught.value.message
 
@@ -101,11 +101,11 @@ def refusal_of(body, models=MODELS):
     ],
 )
 def test_a_wrong_request_is_refused_in_the_words_of_the_service(body, message):
-    assert refusal_of(body) == (400, "InvalidParameter", message)
+    assert error_of(body) == (400, "InvalidParameter", message)
 
 
 def test_an_unknown_model_is_not_found():
-    assert refusal_of(body_for(["a"], model="xxx")) == (
+    assert error_of(body_for(["a"], model="xxx")) == (
         404,
         "ModelNotFound",
         "The model `xxx` does not exist or you do not have access to it.",
@@ -114,7 +114,7 @@ def test_an_unknown_model_is_not_found():
 
 def test_a_cap_that_has_moved_is_named():
     row = replace(MODELS["text-embedding-v4"], texts_per_request=6)
-    assert refusal_of(body_for(["a"] * 7), {row.name: row})[2] == too_many(6)
+    assert error_of(body_for(["a"] * 7), {row.name: row})[2] == too_many(6)
 
 
 def test_a_request_without_parameters_has_the_defaults_of_its_model():
@@ -149,7 +149,7 @@ def test_a_model_without_known_dimensions_takes_any():
     models = {"new": Model(name="new")}
     assert read_request(body_for(["a"], model="new", dimension=333), models).dimension == 333
     assert read_request(body_for(["a"], model="new"), models).dimension == 1024
-    assert refusal_of(body_for(["a"], model="new", dimension=0), models)[0] == 400
+    assert error_of(body_for(["a"], model="new", dimension=0), models)[0] == 400
 
 
 @pytest.mark.parametrize("output_type", ["dense", "sparse", "dense&sparse"])

@@ -202,27 +202,27 @@ async def test_openai_raises_a_rate_limit(openai, create, service):
 QWEN3 = {"model": "Qwen/Qwen3-Embedding-0.6B"}
 
 
-@pytest.mark.parametrize("plays", ["vllm", "tei", "lm-studio"])
-async def test_openai_gets_vectors_of_self_hosted_servers(create, plays):
-    with Emulator(backend=plays) as server:
+@pytest.mark.parametrize("backend", ["vllm", "tei", "lm-studio"])
+async def test_openai_gets_vectors_of_self_hosted_servers(create, backend):
+    with Emulator(backend=backend) as server:
         response = await create(server, ["风急天高", "hello"], **QWEN3)
     assert [len(row.embedding) for row in response.data] == [1024, 1024]
     assert response.usage.total_tokens == 6
 
 
 @pytest.mark.parametrize(
-    ("plays", "length"), [("vllm-matryoshka", 256), ("tei", 256), ("lm-studio", 1024)]
+    ("backend", "length"), [("vllm-matryoshka", 256), ("tei", 256), ("lm-studio", 1024)]
 )
-async def test_openai_gets_vectors_of_the_length_that_servers_give(create, plays, length):
-    with Emulator(backend=plays) as server:
+async def test_openai_gets_vectors_of_the_length_that_servers_give(create, backend, length):
+    with Emulator(backend=backend) as server:
         response = await create(server, "hello", dimensions=256, **QWEN3)
     assert len(response.data[0].embedding) == length
 
 
-@pytest.mark.parametrize("plays", ["vllm", "vllm-0.10.0"])
-async def test_openai_raises_the_refusal_of_dimensions(openai, create, plays):
+@pytest.mark.parametrize("backend", ["vllm", "vllm-0.10.0"])
+async def test_openai_raises_the_refusal_of_dimensions(openai, create, backend):
     with (
-        Emulator(backend=plays) as server,
+        Emulator(backend=backend) as server,
         pytest.raises(openai.BadRequestError, match="does not support matryoshka representation"),
     ):
         await create(server, "hello", dimensions=256, **QWEN3)

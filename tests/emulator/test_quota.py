@@ -1,6 +1,6 @@
 import pytest
 
-from qwen_embed.emulator.dialects.request import RefusalError
+from qwen_embed.emulator.dialects.request import ApiError
 from qwen_embed.emulator.quota import Quota
 
 
@@ -23,7 +23,7 @@ def spent(quota, times, tokens=1):
     for _ in range(times):
         try:
             quota.spend(tokens)
-        except RefusalError:
+        except ApiError:
             continue
         passed += 1
     return passed
@@ -95,7 +95,7 @@ def test_a_refused_request_spends_nothing(clock):
 def test_the_refusal_says_which_quota_in_the_words_of_the_service(clock, quota, code, message):
     quota = Quota(*quota, clock)
     quota.spend(1)
-    with pytest.raises(RefusalError) as caught:
+    with pytest.raises(ApiError) as caught:
         quota.spend(1)
     assert (caught.value.status, caught.value.code, caught.value.message) == (429, code, message)
 

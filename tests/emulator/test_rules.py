@@ -1,12 +1,12 @@
 import pytest
 
-from qwen_embed.emulator.dialects.request import RefusalError
+from qwen_embed.emulator.dialects.request import ApiError
 from qwen_embed.emulator.dialects.rules import check_key, check_workspace, not_found, too_large
 
 
 @pytest.mark.parametrize("key", [None, "", "sk-other"])
 def test_another_key_is_refused(key):
-    with pytest.raises(RefusalError) as caught:
+    with pytest.raises(ApiError) as caught:
         check_key(key, "sk-test")
     refused = caught.value
     assert (refused.status, refused.code) == (401, "InvalidApiKey")
@@ -21,7 +21,7 @@ def test_the_right_key_is_let_in_and_any_where_none_is_asked_for(key, expected):
 
 
 def test_a_workspace_that_does_not_exist_is_refused():
-    with pytest.raises(RefusalError) as caught:
+    with pytest.raises(ApiError) as caught:
         check_workspace("llm-0", ["llm-1"])
     assert (caught.value.status, caught.value.code) == (401, "NOT AUTHORIZED")
 

@@ -12,7 +12,7 @@ from qwen_embed.emulator.dialects import qwen3
 from qwen_embed.emulator.dialects.qwen3 import read_prompt
 from qwen_embed.emulator.dialects.request import DOCUMENT, Role
 
-from .calls import EMBEDDING_PATH, Reply, embed_openai, post, post_openai
+from .calls import EMBEDDING_PATH, Response, embed_openai, post, post_openai
 
 SMALL = "Qwen/Qwen3-Embedding-0.6B"
 VLLMS = ["vllm", "vllm-matryoshka", "vllm-0.10.0"]
@@ -29,11 +29,11 @@ def each(*names):
     return pytest.mark.parametrize("server", names, indirect=True)
 
 
-def ask(server, given, model=SMALL, **fields) -> Reply:
+def ask(server, given, model=SMALL, **fields) -> Response:
     return embed_openai(server, given, model=model, **fields)
 
 
-def vectors(reply: Reply) -> np.ndarray:
+def vectors(reply: Response) -> np.ndarray:
     assert reply.status == 200, reply.raw
     return np.array([row["embedding"] for row in reply.json["data"]])
 
@@ -47,7 +47,7 @@ def of_tei(message, kind="Validation", status=422):
     return status, {"message": message, "code": status, "type": kind}
 
 
-def refusal_of(reply: Reply):
+def error_of(reply: Response):
     return reply.status, reply.json
 
 
@@ -78,9 +78,9 @@ def test_no_key_is_asked_for_unless_one_is_chosen(server):
     assert post_openai(server, {"model": SMALL, "input": "a"}, key="sk-mine").status == 200
 
 
-@pytest.mark.parametrize(("plays", "body"), [("vllm", b'{"error":"Unauthorized"}'), ("tei", b"")])
-def test_a_wrong_key_is_refused(plays, body):
-    with Emulator(backend=plays, api_key="sk-mine") as server:
+@pytest.mark.parametrize(("backend", "body"), [("vllm", b'{"error":"Unauthorized"}'), ("tei", b"")])
+def test_a_wrong_key_is_refused(backend, body):
+    with Emulator(backend=backend, api_key="sk-mine") as server:
         reply = ask(server, "a")
     assert (reply.status, reply.raw) == (401, body)
 
@@ -146,14 +146,14 @@ def test_vllm_refuses_dimensions(server):
         f'Model "{SMALL}" does not support matryoshka representation, '
         "changing output dimensions will lead to poor results."
     )
-    assert refusal_of(ask(server, "a", dimensions=1024)) == of_vllm(message)
+    assert error_of(ask(server, "a", dimensions=1024)) == of_vllm(message)
     assert server.requests[0].code == "BadRequestError"
     assert ask(server, "a", dimensions=None).status == 200
 
 
 @each("vllm-0.10.0")
 def test_errors_of_older_versions_are_flat(server):
-    status, body = refusal_of(ask(server, "a", dimensions=512))
+    status, body = error_of(ask(server, "a", dimensions=512))
     assert body.pop("message").startswith(f'Model "{SMALL}" does not support matryoshka')
     assert (status, body) == (
         400,
@@ -173,7 +173,7 @@ def test_dimensions_cut_the_vector_and_make_it_a_unit_again(server, dimension):
 @each("vllm-matryoshka")
 def test_vllm_refuses_a_dimension_below_1_and_takes_one_above_the_models(server):
     message = "Dimensions must be greater than 0"
-    assert refusal_of(ask(server, "a", dimensions=0)) == of_vllm(message)
+    assert error_of(ask(server, "a", dimensions=0)) == of_vllm(message)
     assert vectors(ask(server, "a", dimensions=5000)).shape == (1, 1024)
 
 
@@ -187,7 +187,7 @@ def test_vllm_refuses_a_dimension_below_1_and_takes_one_above_the_models(server)
 )
 def test_tei_refuses_dimensions_out_of_range(server, dimension, reason):
     expected = of_tei(f"Input validation error: {reason}")
-    assert refusal_of(ask(server, "a", dimensions=dimension)) == expected
+    assert error_of(ask(server, "a", dimensions=dimension)) == expected
 
 
 @each("lm-studio")
@@ -201,7 +201,7 @@ def test_lm_studio_ignores_dimensions_and_encodings(server):
 @each("vllm", "vllm-matryoshka", "lm-studio")
 def test_an_unknown_model_is_not_found(server):
     expected = of_vllm("The model `bge-m3` does not exist.", "NotFoundError", 404)
-    assert refusal_of(ask(server, "a", model="bge-m3")) == expected
+    assert error_of(ask(server, "a", model="bge-m3")) == expected
 
 
 @each("vllm")
@@ -218,9 +218,9 @@ def test_tei_has_one_model_whatever_is_asked_for(server):
 def test_tei_has_a_cap_of_texts_that_may_be_moved(server):
     assert ask(server, ["a"] * 32).status == 200
     expected = of_tei("batch size 33 > maximum allowed batch size 32")
-    assert refusal_of(ask(server, ["a"] * 33)) == expected
+    assert error_of(ask(server, ["a"] * 33)) == expected
     server.set_model(SMALL, texts_per_request=8)
-    assert refusal_of(ask(server, ["a"] * 9))[1]["message"].endswith("batch size 8")
+    assert error_of(ask(server, ["a"] * 9))[1]["message"].endswith("batch size 8")
 
 
 @each("vllm", "lm-studio")
@@ -237,7 +237,7 @@ def test_vllm_refuses_a_text_that_is_too_long(server):
         "reduce the length of the input prompt. (parameter=input_tokens, value=101)"
     )
     assert ask(server, "风" * 100).status == 200
-    assert refusal_of(ask(server, "风" * 101)) == of_vllm(message, param="input_tokens")
+    assert error_of(ask(server, "风" * 101)) == of_vllm(message, param="input_tokens")
 
 
 @each("tei")
@@ -258,7 +258,7 @@ def test_tei_cuts_a_text_that_is_too_long_without_a_word(server):
     ],
 )
 def test_tei_refuses_what_is_empty(server, given, message):
-    assert refusal_of(ask(server, given)) == of_tei(message, "Empty", 400)
+    assert error_of(ask(server, given)) == of_tei(message, "Empty", 400)
 
 
 @each("vllm")
@@ -291,7 +291,7 @@ def test_token_ids_are_taken_for_something_else_than_they_mean(server, given):
 )
 def test_vllm_refuses_a_body_of_another_form(server, body, param):
     expected = of_vllm(f"1 validation error: {param}", "Bad Request", param=param)
-    assert refusal_of(post_openai(server, body)) == expected
+    assert error_of(post_openai(server, body)) == expected
 
 
 @each("tei")
@@ -361,13 +361,13 @@ def test_the_engine_is_asked_once_for_each_role_and_rows_stay_in_order():
 @each("vllm")
 def test_planned_failures_have_the_form_of_the_server(server):
     server.fail_next(status=503, code="ServiceUnavailable", message="Busy.")
-    assert refusal_of(ask(server, "a")) == of_vllm("Busy.", "ServiceUnavailable", 503)
+    assert error_of(ask(server, "a")) == of_vllm("Busy.", "ServiceUnavailable", 503)
 
 
 @each("tei")
 def test_planned_failures_have_the_form_of_tei(server):
     server.fail_next(status=429, code="Overloaded", message="Model is overloaded")
-    assert refusal_of(ask(server, "a")) == of_tei("Model is overloaded", "Overloaded", 429)
+    assert error_of(ask(server, "a")) == of_tei("Model is overloaded", "Overloaded", 429)
 
 
 @each("vllm")

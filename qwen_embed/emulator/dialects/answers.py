@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_embed.emulator.dialects.request import EncodingFormat
-from qwen_embed.emulator.vectors.sparse import SparseRow
+from qwen_embed.emulator.vectors.sparse import SparseEntries
 
 JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """An answer ready to be sent; `code` is that of the error, `None` where it has none."""
 
     status: int
@@ -37,12 +37,12 @@ class Vectors:
     """
 
     dense: NDArray[np.float32] | None
-    sparse: Sequence[SparseRow] | None = None
+    sparse: Sequence[SparseEntries] | None = None
 
 
-def as_json(status: int, body: Any, code: str | None = None) -> Answer:
+def json_response(status: int, body: Any, code: str | None = None) -> Response:
     """Return an answer with a body of JSON."""
-    return Answer(status, msgspec.json.encode(body), code)
+    return Response(status, msgspec.json.encode(body), code)
 
 
 def numbers(dense: NDArray[np.float32]) -> list[list[float]]:
@@ -51,7 +51,7 @@ def numbers(dense: NDArray[np.float32]) -> list[list[float]]:
     return rows
 
 
-def openai_rows(
+def openai_items(
     vectors: Vectors, order: Iterable[int], encoding_format: EncodingFormat
 ) -> list[dict[str, Any]]:
     """Return `data` of an OpenAI-compatible answer.
@@ -72,13 +72,13 @@ def openai_rows(
     return [{"embedding": rows[index], "index": index, "object": "embedding"} for index in order]
 
 
-def page(status: int, body: bytes) -> Answer:
+def html_response(status: int, body: bytes) -> Response:
     """Return an answer of HTML, such as the page of a proxy."""
-    return Answer(status, body, None, {"Content-Type": "text/html"})
+    return Response(status, body, None, {"Content-Type": "text/html"})
 
 
-def with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
+def add_headers(answer: Response, headers: Mapping[str, str]) -> Response:
     """Return an answer with more headers, which go before its own, in any capitalisation."""
     names = {name.lower() for name in headers}
     own = {name: value for name, value in answer.headers.items() if name.lower() not in names}
-    return Answer(answer.status, answer.body, answer.code, {**own, **headers})
+    return Response(answer.status, answer.body, answer.code, {**own, **headers})

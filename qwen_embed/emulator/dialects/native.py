@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors, as_json, numbers
+from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, numbers
 from qwen_embed.emulator.dialects.request import (
     DOCUMENT,
+    ApiError,
     EmbeddingRequest,
     OutputType,
-    RefusalError,
     Role,
 )
 from qwen_embed.emulator.dialects.rules import (
@@ -39,7 +39,7 @@ class Native:
             models: The models that exist, by name.
 
         Raises:
-            RefusalError: When the service would not take it.
+            ApiError: When the service would not take it.
         """
         sent = read_object(body)
         model = read_model(sent.get("model"), models)
@@ -59,7 +59,9 @@ class Native:
             output_type=_read_output_type(parameters, model),
         )
 
-    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+    def success(
+        self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
+    ) -> Response:
         """Return the answer that carries vectors, rows in the order of the given indices."""
         rows = None if vectors.dense is None else numbers(vectors.dense)
         embeddings = []
@@ -71,11 +73,13 @@ class Native:
                 embedding["sparse_embedding"] = vectors.sparse[index]
             embeddings.append(embedding)
         usage = {"total_tokens": request.tokens}
-        return as_json(200, _with_id(output={"embeddings": embeddings}, usage=usage))
+        return json_response(200, _with_id(output={"embeddings": embeddings}, usage=usage))
 
-    def refusal(self, error: RefusalError) -> Answer:
+    def error(self, error: ApiError) -> Response:
         """Return the answer that carries a refusal."""
-        return as_json(error.status, _with_id(code=error.code, message=error.message), error.code)
+        return json_response(
+            error.status, _with_id(code=error.code, message=error.message), error.code
+        )
 
 
 def _with_id(**body: Any) -> dict[str, Any]:

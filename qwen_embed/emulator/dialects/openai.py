@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors, as_json, openai_rows
+from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.request import (
     DOCUMENT,
+    ApiError,
     EmbeddingRequest,
     EncodingFormat,
-    RefusalError,
 )
 from qwen_embed.emulator.dialects.rules import (
     INVALID_KEY,
@@ -75,13 +75,13 @@ class Compatible:
             models: The models that exist, by name.
 
         Raises:
-            RefusalError: When the service would not take it.
+            ApiError: When the service would not take it.
         """
         sent = read_object(body)
         model = read_model(sent.get("model"), models)
         encoding_format = sent.get("encoding_format", "float")
         if encoding_format not in ("float", "base64"):
-            raise RefusalError(400, _NO_CODE, _NO_SUCH_ENCODING)
+            raise ApiError(400, _NO_CODE, _NO_SUCH_ENCODING)
         given = sent.get("input")
         texts, tokens = read_texts([given] if isinstance(given, str) else given, model)
         return EmbeddingRequest(
@@ -95,12 +95,14 @@ class Compatible:
             encoding_format=cast("EncodingFormat", encoding_format),
         )
 
-    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+    def success(
+        self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
+    ) -> Response:
         """Return the answer that carries vectors, rows in the order of the given indices."""
-        return as_json(
+        return json_response(
             200,
             {
-                "data": openai_rows(vectors, order, request.encoding_format),
+                "data": openai_items(vectors, order, request.encoding_format),
                 "model": request.model.name,
                 "object": "list",
                 "usage": {"prompt_tokens": request.tokens, "total_tokens": request.tokens},
@@ -108,7 +110,7 @@ class Compatible:
             },
         )
 
-    def refusal(self, error: RefusalError) -> Answer:
+    def error(self, error: ApiError) -> Response:
         """Return the answer that carries a refusal, in the one of its forms that the case has.
 
         Four forms are documented or recorded. Whatever has none of them gets the form in which
@@ -119,7 +121,7 @@ class Compatible:
         message = _MESSAGES.get(error.message, error.message)
         if error.code == _NO_CODE:
             described = {"message": message, "type": _INVALID_REQUEST}
-            return as_json(error.status, {"error": described, "request_id": request_id})
+            return json_response(error.status, {"error": described, "request_id": request_id})
         code = _CODES.get(error.code, error.code)
         body: dict[str, Any]
         if error.code == NOT_AUTHORIZED:
@@ -131,4 +133,4 @@ class Compatible:
             if code == INVALID_PARAMETER:
                 body["id"] = request_id
             body["request_id"] = request_id
-        return as_json(error.status, body, code)
+        return json_response(error.status, body, code)

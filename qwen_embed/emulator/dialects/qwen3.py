@@ -115,7 +115,7 @@ def request_of(
         dimension=dimension,
         tokens=sum(each.tokens for each in inputs),
         encoding_format=encoding_format,
-        cut_from=default_dimension(model),
+        truncated_from=default_dimension(model),
     )
 
 

@@ -40,8 +40,8 @@ class EmbeddingRequest:
         tokens: How many tokens the texts have together.
         output_type: Which vectors are wanted.
         encoding_format: How the numbers of a dense vector are printed.
-        cut_from: The length from which vectors are cut, and scaled to unit length again, as those
-            of a Matryoshka model are; `None` where they are made at the length that is wanted.
+        truncated_from: The length of the vectors before truncation to `dimension` (as with a
+            Matryoshka model); `None` if they are computed at `dimension` directly.
     """
 
     model: Model
@@ -51,10 +51,10 @@ class EmbeddingRequest:
     tokens: int
     output_type: OutputType = "dense"
     encoding_format: EncodingFormat = "float"
-    cut_from: int | None = None
+    truncated_from: int | None = None
 
 
-class RefusalError(Exception):
+class ApiError(Exception):
     """The refusal of a request, before a protocol gives it its form.
 
     Attributes:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from qwen_embed.emulator.dialects.request import RefusalError
+from qwen_embed.emulator.dialects.request import ApiError
 from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.models import Model
 
-LARGEST_BODY = 16 * 1024 * 1024
+MAX_BODY_SIZE = 16 * 1024 * 1024
 
 INVALID_PARAMETER = "InvalidParameter"
 INVALID_KEY = "InvalidApiKey"
@@ -24,27 +24,27 @@ _ALGO = "<400> InternalError.Algo.InvalidParameter: "
 _FIRST_GENERATION = frozenset({"text-embedding-v1", "text-embedding-v2"})
 _TOKENS_WHERE_UNKNOWN = 8_192
 _DIMENSION_WHERE_UNKNOWN = 1_024
-_LARGEST_DIMENSION = 8_192
+_MAX_DIMENSION = 8_192
 
 
 def check_key(presented: str | None, expected: str | None) -> None:
     """Refuse a request that does not present the expected API key; `None` expects none.
 
     Raises:
-        RefusalError: 401 `InvalidApiKey`.
+        ApiError: 401 `InvalidApiKey`.
     """
     if expected is not None and presented != expected:
-        raise RefusalError(401, INVALID_KEY, "Invalid API-key provided.")
+        raise ApiError(401, INVALID_KEY, "Invalid API-key provided.")
 
 
 def check_workspace(named: str | None, existing: Collection[str] | None) -> None:
     """Refuse a request for a workspace that does not exist; `None` lets every one exist.
 
     Raises:
-        RefusalError: 401 `NOT AUTHORIZED`.
+        ApiError: 401 `NOT AUTHORIZED`.
     """
     if named is not None and existing is not None and named not in existing:
-        raise RefusalError(
+        raise ApiError(
             401,
             NOT_AUTHORIZED,
             "Access denied: Either you are not authorized to access this workspace, "
@@ -52,27 +52,27 @@ def check_workspace(named: str | None, existing: Collection[str] | None) -> None
         )
 
 
-def not_found(method: str, path: str, existing: Collection[str]) -> RefusalError:
+def not_found(method: str, path: str, existing: Collection[str]) -> ApiError:
     """Return the refusal of a request for anything other than embeddings."""
     has = " and ".join(f"POST {each}" for each in existing)
-    return RefusalError(404, "NotFound", f"This emulator has no {method} {path}. It has {has}.")
+    return ApiError(404, "NotFound", f"This emulator has no {method} {path}. It has {has}.")
 
 
-def too_large() -> RefusalError:
+def too_large() -> ApiError:
     """Return the refusal of a body above 16 MiB."""
-    return RefusalError(413, "BadRequest.TooLarge", "Payload Too Large.")
+    return ApiError(413, "BadRequest.TooLarge", "Payload Too Large.")
 
 
-def invalid(message: str) -> RefusalError:
+def invalid(message: str) -> ApiError:
     """Return the refusal of a request that is wrong."""
-    return RefusalError(400, INVALID_PARAMETER, message)
+    return ApiError(400, INVALID_PARAMETER, message)
 
 
 def read_object(body: object) -> Mapping[str, Any]:
     """Return a body that is a JSON object; a body that was not JSON is `None`.
 
     Raises:
-        RefusalError: 400 `InvalidParameter`.
+        ApiError: 400 `InvalidParameter`.
     """
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
@@ -83,12 +83,12 @@ def read_model(name: object, models: Mapping[str, Model]) -> Model:
     """Return the row of the model of that name.
 
     Raises:
-        RefusalError: 400 `InvalidParameter` or 404 `ModelNotFound`.
+        ApiError: 400 `InvalidParameter` or 404 `ModelNotFound`.
     """
     if not isinstance(name, str):
         raise invalid('"model" must be present and a string.')
     if name not in models:
-        raise RefusalError(
+        raise ApiError(
             404,
             NO_SUCH_MODEL,
             f"The model `{name}` does not exist or you do not have access to it.",
@@ -100,7 +100,7 @@ def read_texts(texts: object, model: Model) -> tuple[tuple[str, ...], int]:
     """Return the texts and how many tokens they have together.
 
     Raises:
-        RefusalError: 400 `InvalidParameter`.
+        ApiError: 400 `InvalidParameter`.
     """
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise invalid(
@@ -135,7 +135,7 @@ def read_dimension(asked: object, model: Model) -> int:
     """Return the length of vectors for the one that is asked for.
 
     Raises:
-        RefusalError: 400 `InvalidParameter`.
+        ApiError: 400 `InvalidParameter`.
     """
     # The first generation has one length and ignores the parameter.
     if model.name in _FIRST_GENERATION:
@@ -143,10 +143,10 @@ def read_dimension(asked: object, model: Model) -> int:
     allowed = sorted(model.dimensions)
     is_number = isinstance(asked, int) and not isinstance(asked, bool)
     if is_number and (
-        asked in allowed or (not allowed and 1 <= cast("int", asked) <= _LARGEST_DIMENSION)
+        asked in allowed or (not allowed and 1 <= cast("int", asked) <= _MAX_DIMENSION)
     ):
         return cast("int", asked)
     raise invalid(
         f"{_ALGO}Value error, dimension for embedding v3 is invalid, "
-        f"its value shold be in {allowed or [1, _LARGEST_DIMENSION]}"
+        f"its value shold be in {allowed or [1, _MAX_DIMENSION]}"
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors
+from qwen_embed.emulator.dialects.answers import Response, Vectors
 from qwen_embed.emulator.dialects.lm_studio import LmStudio
 from qwen_embed.emulator.dialects.native import Native
 from qwen_embed.emulator.dialects.openai import Compatible
 from qwen_embed.emulator.dialects.qwen3 import QWEN3_MODELS
-from qwen_embed.emulator.dialects.request import EmbeddingRequest, RefusalError
+from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest
 from qwen_embed.emulator.dialects.tei import Tei
 from qwen_embed.emulator.dialects.vllm import Vllm
 from qwen_embed.models import MODELS, Model
@@ -41,12 +41,14 @@ class Dialect(Protocol):
         """The path that is posted to."""
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes, or raise `RefusalError`."""
+        """Return the request that a body makes, or raise `ApiError`."""
 
-    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+    def success(
+        self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
+    ) -> Response:
         """Return the answer that carries vectors, rows in the order of the given indices."""
 
-    def refusal(self, error: RefusalError) -> Answer:
+    def error(self, error: ApiError) -> Response:
         """Return the answer that carries a refusal."""
 
 

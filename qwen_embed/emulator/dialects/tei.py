@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors, as_json, openai_rows
+from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.qwen3 import Input, find_served, read_inputs, request_of
-from qwen_embed.emulator.dialects.request import EmbeddingRequest, EncodingFormat, RefusalError
+from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest, EncodingFormat
 from qwen_embed.emulator.dialects.rules import INVALID_KEY, default_dimension
 from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.models import Model
@@ -37,10 +37,10 @@ class Tei:
             models: The models that are served, by name; the first where another is asked for.
 
         Raises:
-            RefusalError: When the server would not take it.
+            ApiError: When the server would not take it.
         """
         if not isinstance(body, dict):
-            raise RefusalError(400, _UNREADABLE, "Failed to parse the request body as JSON")
+            raise ApiError(400, _UNREADABLE, "Failed to parse the request body as JSON")
         model = find_served(body.get("model"), models) or next(iter(models.values()))
         inputs = read_inputs(body.get("input"))
         dimensions = body.get("dimensions")
@@ -51,7 +51,7 @@ class Tei:
             or not (dimensions is None or (type(dimensions) is int and dimensions >= 0))
         ):
             reason = "Failed to deserialize the JSON body into the target type"
-            raise RefusalError(422, _UNREADABLE, reason)
+            raise ApiError(422, _UNREADABLE, reason)
         _check_texts(inputs, model.texts_per_request)
         return request_of(
             model,
@@ -60,37 +60,39 @@ class Tei:
             cast("EncodingFormat", encoding_format),
         )
 
-    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+    def success(
+        self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
+    ) -> Response:
         """Return the answer that carries vectors, rows in the order of the given indices."""
-        return as_json(
+        return json_response(
             200,
             {
                 "object": "list",
-                "data": openai_rows(vectors, order, request.encoding_format),
+                "data": openai_items(vectors, order, request.encoding_format),
                 "model": request.model.name,
                 "usage": {"prompt_tokens": request.tokens, "total_tokens": request.tokens},
             },
         )
 
-    def refusal(self, error: RefusalError) -> Answer:
+    def error(self, error: ApiError) -> Response:
         """Return the answer that carries a refusal: JSON, plain words or nothing at all."""
         if error.code == INVALID_KEY:
-            return Answer(error.status, b"", error.code, {})
+            return Response(error.status, b"", error.code, {})
         if error.code == _UNREADABLE:
             headers = {"Content-Type": "text/plain; charset=utf-8"}
-            return Answer(error.status, error.message.encode(), None, headers)
+            return Response(error.status, error.message.encode(), None, headers)
         body = {"message": error.message, "code": error.status, "type": error.code}
-        return as_json(error.status, body, error.code)
+        return json_response(error.status, body, error.code)
 
 
 def _check_texts(inputs: list[Input], cap: int) -> None:
     if not inputs:
-        raise RefusalError(400, "Empty", "`inputs` cannot be empty")
+        raise ApiError(400, "Empty", "`inputs` cannot be empty")
     if len(inputs) > cap:
         message = f"batch size {len(inputs)} > maximum allowed batch size {cap}"
-        raise RefusalError(422, "Validation", message)
+        raise ApiError(422, "Validation", message)
     if not all(each.text for each in inputs):
-        raise RefusalError(400, "Empty", "Input validation error: `inputs` cannot be empty")
+        raise ApiError(400, "Empty", "Input validation error: `inputs` cannot be empty")
 
 
 def _dimension(asked: int | None, native: int) -> int:
@@ -102,7 +104,7 @@ def _dimension(asked: int | None, native: int) -> int:
         reason = "`dimensions` should be smaller than the maximum embedding dimension."
     else:
         return asked
-    raise RefusalError(422, "Validation", f"Input validation error: {reason}")
+    raise ApiError(422, "Validation", f"Input validation error: {reason}")
 
 
 def _cut(given: Input, most: int | None) -> Input:

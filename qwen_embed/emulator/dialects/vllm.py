@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from qwen_embed.emulator.dialects.answers import Answer, Vectors, as_json, openai_rows
+from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.qwen3 import Input, find_served, read_inputs, request_of
-from qwen_embed.emulator.dialects.request import EmbeddingRequest, EncodingFormat, RefusalError
+from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest, EncodingFormat
 from qwen_embed.emulator.dialects.rules import INVALID_KEY, default_dimension
 from qwen_embed.models import Model
 
@@ -47,7 +47,7 @@ class Vllm:
             models: The models that are served, by name.
 
         Raises:
-            RefusalError: When the server would not take it.
+            ApiError: When the server would not take it.
         """
         if not isinstance(body, dict):
             raise _malformed("body")
@@ -70,16 +70,18 @@ class Vllm:
             cast("EncodingFormat", encoding_format),
         )
 
-    def success(self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]) -> Answer:
+    def success(
+        self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
+    ) -> Response:
         """Return the answer that carries vectors, rows in the order of the given indices."""
-        return as_json(
+        return json_response(
             200,
             {
                 "id": f"embd-{uuid.uuid4().hex}",
                 "object": "list",
                 "created": int(time.time()),
                 "model": request.model.name,
-                "data": openai_rows(vectors, order, request.encoding_format),
+                "data": openai_items(vectors, order, request.encoding_format),
                 "usage": {
                     "prompt_tokens": request.tokens,
                     "total_tokens": request.tokens,
@@ -89,10 +91,10 @@ class Vllm:
             },
         )
 
-    def refusal(self, error: RefusalError) -> Answer:
+    def error(self, error: ApiError) -> Response:
         """Return the answer that carries a refusal; the status is the code."""
         if error.code == INVALID_KEY:
-            return as_json(error.status, {"error": "Unauthorized"}, error.code)
+            return json_response(error.status, {"error": "Unauthorized"}, error.code)
         described = {
             "message": error.message,
             "type": error.code,
@@ -100,34 +102,34 @@ class Vllm:
             "code": error.status,
         }
         body = {"object": "error", **described} if self._flat_errors else {"error": described}
-        return as_json(error.status, body, error.code)
+        return json_response(error.status, body, error.code)
 
     def _dimension(self, asked: int | None, model: Model) -> int:
         native = default_dimension(model)
         if asked is None:
             return native
         if not self._matryoshka:
-            raise RefusalError(
+            raise ApiError(
                 400,
                 _BAD_REQUEST,
                 f'Model "{model.name}" does not support matryoshka representation, '
                 "changing output dimensions will lead to poor results.",
             )
         if asked < 1:
-            raise RefusalError(400, _BAD_REQUEST, "Dimensions must be greater than 0")
+            raise ApiError(400, _BAD_REQUEST, "Dimensions must be greater than 0")
         return min(asked, native)
 
 
 def _find_model(name: object, models: Mapping[str, Model]) -> Model:
     model = find_served(name, models) if name else next(iter(models.values()))
     if model is None:
-        raise RefusalError(404, "NotFoundError", f"The model `{name}` does not exist.")
+        raise ApiError(404, "NotFoundError", f"The model `{name}` does not exist.")
     return model
 
 
 def _check_length(given: Input, most: int | None) -> None:
     if most is not None and given.tokens > most:
-        raise RefusalError(
+        raise ApiError(
             400,
             _BAD_REQUEST,
             f"You passed {given.tokens} input tokens and requested 0 output tokens. However, the "
@@ -138,5 +140,5 @@ def _check_length(given: Input, most: int | None) -> None:
         )
 
 
-def _malformed(where: str) -> RefusalError:
-    return RefusalError(400, "Bad Request", f"1 validation error: {where}", param=where)
+def _malformed(where: str) -> ApiError:
+    return ApiError(400, "Bad Request", f"1 validation error: {where}", param=where)

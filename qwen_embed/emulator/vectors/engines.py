@@ -83,7 +83,9 @@ def dense_vectors(engine: Engine, request: EmbeddingRequest) -> NDArray[np.float
         ValueError: When the engine's vectors do not have the shape that it promises.
     """
     seed = zlib.crc32(request.model.name.encode())
-    made = project(_own_rows(engine, request), request.cut_from or request.dimension, seed=seed)
+    made = project(
+        _own_rows(engine, request), request.truncated_from or request.dimension, seed=seed
+    )
     return _cut(made, request.dimension)
 
 

@@ -66,10 +66,10 @@ class SparseEntry(msgspec.Struct, frozen=True, gc=False):
     token: str
 
 
-SparseRow = list[SparseEntry]
+SparseEntries = list[SparseEntry]
 
 
-def sparse_vectors(request: EmbeddingRequest, *, repeat_indices: bool) -> list[SparseRow]:
+def sparse_vectors(request: EmbeddingRequest, *, repeat_indices: bool) -> list[SparseEntries]:
     """Return the sparse rows that answer a request, one a text, none empty.
 
     Entries come in the order in which a text has their words. An instruction changes nothing.
@@ -94,7 +94,7 @@ def _vocabulary_of(model: str) -> int:
     return zlib.crc32(model.encode())
 
 
-def _row(vocabulary: int, text: str, text_type: TextType) -> SparseRow:
+def _row(vocabulary: int, text: str, text_type: TextType) -> SparseEntries:
     counts = Counter(_pieces(folded(text)))
     row = [_entry(vocabulary, token, count, text_type) for token, count in counts.items()]
     if len({entry.index for entry in row}) == len(row):
@@ -106,7 +106,7 @@ def _row(vocabulary: int, text: str, text_type: TextType) -> SparseRow:
     return list(largest.values())
 
 
-def _with_repeats(row: SparseRow) -> SparseRow:
+def _with_repeats(row: SparseEntries) -> SparseEntries:
     """Return a row with every other entry repeated: right before it and at the end by turns."""
     repeated, behind = [], []
     for place, entry in enumerate(row):
