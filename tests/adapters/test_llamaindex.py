@@ -175,7 +175,7 @@ def test_a_pickle_carries_every_option_and_no_warning(service, caplog):
 
 def test_a_cache_that_mixes_queries_with_documents_is_refused(service):
     with pytest.raises(
-        ValidationError, match=r"keyed by the text alone.*Give a folder as `cache=` instead"
+        ValidationError, match=r"keyed by the text alone.*Pass a folder as `cache=` instead"
     ):
         make(service, embeddings_cache=SimpleKVStore())
 

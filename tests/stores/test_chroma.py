@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from langchain_qwen_embed import QwenSparseEmbeddings
@@ -50,16 +52,28 @@ def test_a_collections_index_takes_it(chroma):
     assert API_KEY not in saved
 
 
-def test_what_a_collection_saves_makes_the_object_again(chroma):
-    again = chroma.build_from_config(chroma.get_config())
+def test_an_object_restored_from_a_collection_makes_the_same_vectors(chroma):
+    restored = chroma.build_from_config(chroma.get_config())
 
+    assert restored.get_config() == chroma.get_config()
+    assert restored(TEXTS) == chroma(TEXTS)
+
+
+def test_a_collection_saves_every_option_that_changes_a_sparse_vector(chroma):
+    sparse = QwenSparseEmbeddings(instruct="Find it", long_text="truncate", empty_text="zero")
+
+    saved = sparse.for_chroma().get_config()
+
+    assert saved == sparse.vector_options
     assert (
-        again.get_config()
-        == chroma.get_config()
-        == {
+        saved.items()
+        >= {
             "model": "text-embedding-v4",
             "instruct": "Find it",
-            "long_text": "error",
-        }
+            "long_text": "truncate",
+            "empty_text": "zero",
+        }.items()
     )
-    assert again(TEXTS) == chroma(TEXTS)
+    assert json.loads(json.dumps(saved)) == saved
+    [nothing] = chroma.build_from_config(saved)([" "])
+    assert nothing.indices == []
