@@ -7,7 +7,7 @@ import json
 import pytest
 
 from langchain_qwen_embed import QwenSparseEmbeddings
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 chromadb = pytest.importorskip("chromadb", reason="runs in .venv-langchain-stores")
 
@@ -25,7 +25,7 @@ def test_it_is_a_sparse_embedding_function(chroma):
     assert isinstance(chroma, chromadb.SparseEmbeddingFunction)
 
 
-def test_documents_and_queries_go_out_in_their_roles(chroma, service):
+def test_documents_and_queries_are_sent_in_their_roles(chroma, service):
     documents, [query] = chroma(TEXTS), chroma.embed_query(["where is item-7"])
 
     assert {type(vector) for vector in (*documents, query)} == {chromadb.SparseVector}
@@ -37,7 +37,7 @@ def test_documents_and_queries_go_out_in_their_roles(chroma, service):
     assert len(shared[1]) > len(shared[0])
 
 
-def test_a_collections_index_takes_it(chroma):
+def test_the_index_of_a_collection_accepts_it(chroma):
     schema = chromadb.Schema()
 
     schema.create_index(
