@@ -10,7 +10,7 @@ __all__ = ["QwenEmbeddings", "QwenSparseEmbeddings"]
 
 
 def __getattr__(name: str) -> Any:
-    # As in langchain-core: importing the package loads nothing until a name is asked for.
+    # As in langchain-core: nothing is loaded until a name is used.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from langchain_qwen_embed import embeddings  # noqa: PLC0415

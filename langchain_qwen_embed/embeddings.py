@@ -1,4 +1,4 @@
-"""`QwenEmbeddings`: the core in the form of LangChain's `Embeddings`."""
+"""`QwenEmbeddings`: dense vectors, as LangChain's `Embeddings`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from langchain_qwen_embed.sparse_embeddings import QwenSparseEmbeddings
 class QwenEmbeddings(LangChainFields, Embeddings):
     """Qwen text embeddings for LangChain. Safe to use from threads and from any event loop.
 
-    Documents go out as documents, queries as queries with `instruct`. A list of any length may be
-    given at once: it is cut into requests that run side by side, duplicates are sent once, and a
-    request that fails is repeated alone.
+    Texts are sent as documents, queries as queries with `instruct`. Pass long lists in one call:
+    they are split into batches and sent concurrently, each distinct text is sent once, and each
+    request is retried on its own.
 
     Raises:
-        pydantic.ValidationError: If an option cannot be used; the message says what can.
+        pydantic.ValidationError: If an option is invalid; the message names the valid ones.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -29,56 +29,57 @@ class QwenEmbeddings(LangChainFields, Embeddings):
     """
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed texts that are to be found.
+        """Embed documents.
 
         Args:
             texts: Any number of texts.
 
         Returns:
-            One row of `dimension` Python floats a text, in the order of `texts`.
+            One vector of `dimension` Python floats per text, in the order of `texts`.
 
         Raises:
-            InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some of several texts failed; the rows of the others are in its
-                `result`, with `None` for those of failed texts.
-            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            InputError: If a text is invalid. Nothing was sent.
+            PartialFailureError: If some of several texts failed. Its `result` has the vectors of
+                the other texts, and `None` in place of those of failed texts.
+            RequestError: If the only text failed, or the whole call did, for example because the
+                API key is wrong.
             ClosedError: After `close()`.
         """
         return self._rows(texts, "document")
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed texts that are to be found; see `embed_documents`."""
+        """Embed documents; see `embed_documents`."""
         return await self._arows(texts, "document")
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed one text that finds documents, with `instruct` where one is set.
+        """Embed a query, with `instruct` if it is set.
 
         Returns:
-            One row of `dimension` Python floats.
+            One vector of `dimension` Python floats.
 
         Raises:
-            InputError: If the text cannot be embedded. Nothing was sent.
-            RequestError: If it failed.
+            InputError: If the text is invalid. Nothing was sent.
+            RequestError: If the text failed.
             ClosedError: After `close()`.
         """
         return self._rows([text], "query")[0]
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Embed one text that finds documents; see `embed_query`."""
+        """Embed a query; see `embed_query`."""
         return (await self._arows([text], "query"))[0]
 
     def sparse(self) -> QwenSparseEmbeddings:
         """Return an object for sparse vectors that shares requests with this one.
 
-        The service answers both kinds of vectors at the price of one. From now on a request that
-        either object makes asks for both, and the half that was not asked for waits for the other
-        object, so that a hybrid store which asks one after the other pays once. What waits takes
-        256 MiB at most of each kind; then the oldest calls are forgotten, and cost a request of
-        their own. The two share connections, usage and `close()`. A copy or a pickle of either is
-        alone.
+        The service returns dense and sparse vectors of a text together, at the price of one. From
+        now on each request of either object asks for both, and the vectors of the other kind are
+        kept until the other object requests them, so a hybrid store that calls one after the other
+        pays once. At most 256 MiB of each kind are kept; beyond that the vectors of the oldest
+        calls are evicted, and requested again when needed. The two objects share connections, usage
+        and `close()`. A copy or a pickle of either is unpaired.
 
         Raises:
-            pydantic.ValidationError: If the model or the protocol has no sparse vectors.
+            pydantic.ValidationError: If the model or the protocol does not support sparse vectors.
 
         Example:
             >>> from qwen_embed.emulator import Emulator
@@ -94,18 +95,18 @@ class QwenEmbeddings(LangChainFields, Embeddings):
         return QwenSparseEmbeddings.paired_with(self)
 
     def embed_both(self, texts: list[str]) -> tuple[list[list[float]], list[dict[int, float]]]:
-        """Embed texts that are to be found, into vectors of both kinds from the same requests.
+        """Embed documents into dense and sparse vectors, which come in the same requests.
 
-        For stores that take vectors made beforehand, such as `Milvus.add_embeddings`.
+        For stores that accept precomputed vectors, for example `Milvus.add_embeddings`.
 
         Returns:
-            Dense rows of `dimension` Python floats, and sparse rows as dicts from index to value,
-            one of each a text, in the order of `texts`.
+            One dense and one sparse vector per text, in the order of `texts`: lists of `dimension`
+            Python floats, and dicts from index to value.
 
         Raises:
-            InputError: If a text cannot be embedded, or the model makes no sparse vectors. Nothing
+            InputError: If a text is invalid, or the model does not support sparse vectors. Nothing
                 was sent.
-            QwenEmbedError: Else as from `embed_documents`.
+            QwenEmbedError: As from `embed_documents`.
 
         Example:
             >>> from qwen_embed.emulator import Emulator
@@ -122,27 +123,27 @@ class QwenEmbeddings(LangChainFields, Embeddings):
     async def aembed_both(
         self, texts: list[str]
     ) -> tuple[list[list[float]], list[dict[int, float]]]:
-        """Embed texts that are to be found; see `embed_both`."""
+        """Embed documents; see `embed_both`."""
         dense, sparse = await self._aboth(texts, "document")
         return dense, sparse.rows()
 
     def embed_query_both(self, text: str) -> tuple[list[float], dict[int, float]]:
-        """Embed one text that finds documents, into vectors of both kinds from one request.
+        """Embed a query into a dense and a sparse vector, which come in one request.
 
         Returns:
-            A dense row of `dimension` Python floats, and a sparse row as a dict from index to
-            value.
+            The dense vector, a list of `dimension` Python floats, and the sparse vector, a dict
+            from index to value.
 
         Raises:
-            InputError: If the text cannot be embedded, or the model makes no sparse vectors.
+            InputError: If the text is invalid, or the model does not support sparse vectors.
                 Nothing was sent.
-            RequestError: If it failed.
+            RequestError: If the text failed.
             ClosedError: After `close()`.
         """
         dense, sparse = self._both([text], "query")
         return dense[0], sparse.rows()[0]
 
     async def aembed_query_both(self, text: str) -> tuple[list[float], dict[int, float]]:
-        """Embed one text that finds documents; see `embed_query_both`."""
+        """Embed a query; see `embed_query_both`."""
         dense, sparse = await self._aboth([text], "query")
         return dense[0], sparse.rows()[0]

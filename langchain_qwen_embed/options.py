@@ -1,4 +1,4 @@
-"""What LangChain's conventions add to the options, for dense and sparse objects."""
+"""The options that LangChain's dense and sparse objects add to those of the core."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from qwen_embed.base import BaseEmbedder
 
 
 class LangChainFields(BaseEmbedder):
-    """The fields that are LangChain's own."""
+    """The fields that only LangChain's objects have."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True)
-    """A limiter of LangChain's, such as one that a chat model shares: acquired once for every
-    request that leaves, repeats included. The account's quotas are kept besides."""
+    """A LangChain rate limiter, for example one shared with a chat model. It is acquired once per
+    request, retries included. The account's quota is respected as well."""
 
     def _admission(self) -> Callable[[int], Awaitable[object]] | None:
         limiter = self.rate_limiter

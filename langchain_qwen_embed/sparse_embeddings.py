@@ -1,14 +1,11 @@
-"""`QwenSparseEmbeddings`: sparse vectors in the forms that LangChain's vector stores take."""
+"""`QwenSparseEmbeddings`: sparse vectors for LangChain's vector stores."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_qwen_embed.options import LangChainFields
 from langchain_qwen_embed.stores.pinecone import PineconeSparse
-from qwen_embed.base import BaseSparseEmbedder
+from langchain_qwen_embed.vectors import SparseEncoder, SparseVector
 
 if TYPE_CHECKING:
     from langchain_qwen_embed.stores.chroma import ChromaSparse
@@ -16,28 +13,15 @@ if TYPE_CHECKING:
     from qwen_embed.sparse import SparseVectors
 
 
-@dataclass(frozen=True)
-class SparseVector:
-    """One sparse vector, as langchain-qdrant reads it.
-
-    Attributes:
-        indices: Unique and ascending.
-        values: One for each index.
-    """
-
-    indices: list[int]
-    values: list[float]
-
-
-class QwenSparseEmbeddings(LangChainFields, BaseSparseEmbedder):
+class QwenSparseEmbeddings(SparseEncoder):
     """Qwen sparse vectors for LangChain; `QwenEmbeddings.sparse()` makes one that shares requests.
 
-    As it is, it serves langchain-qdrant's `sparse_embedding`; `for_milvus()`, `for_chroma()` and
-    `for_pinecone()` give what other stores take. Options of dense vectors (`dimension`,
-    `normalize`) and the `openai` protocol are refused.
+    Pass it to langchain-qdrant as `sparse_embedding`; for other stores call `for_milvus()`,
+    `for_chroma()` or `for_pinecone()`. The options of dense vectors (`dimension`, `normalize`) and
+    the `openai` protocol raise an error.
 
     Raises:
-        pydantic.ValidationError: If an option cannot be used; the message says what can.
+        pydantic.ValidationError: If an option is invalid; the message names the valid ones.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -52,62 +36,62 @@ class QwenSparseEmbeddings(LangChainFields, BaseSparseEmbedder):
     """
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Embed texts that are to be found.
+        """Embed documents.
 
         Args:
             texts: Any number of texts.
 
         Returns:
-            One vector a text, in the order of `texts`, of langchain-qdrant's own class where that
-            is imported: `indices`, a list of unique and ascending int, and `values`, a list of
-            Python floats.
+            One `SparseVector` per text, in the order of `texts`: `indices`, a list of unique and
+            ascending int, and `values`, a list of Python floats.
 
         Raises:
-            InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some of several texts failed; the rows of the others are in its
-                `result`, a `SparseVectors` with no entries for those of failed texts.
-            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            InputError: If a text is invalid. Nothing was sent.
+            PartialFailureError: If some of several texts failed. Its `result` is a `SparseVectors`
+                with the vectors of the other texts; those of failed texts have no entries.
+            RequestError: If the only text failed, or the whole call did, for example because the
+                API key is wrong.
             ClosedError: After `close()`.
         """
-        return _vectors(self._sparse(texts, "document"))
+        return _vectors(self.encode(texts, "document"))
 
     async def aembed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Embed texts that are to be found; see `embed_documents`."""
-        return _vectors(await self._asparse(texts, "document"))
+        """Embed documents; see `embed_documents`."""
+        return _vectors(await self.aencode(texts, "document"))
 
     def embed_query(self, text: str) -> SparseVector:
-        """Embed one text that finds documents, with `instruct` where one is set.
+        """Embed a query, with `instruct` if it is set.
 
         Returns:
-            One vector, as `embed_documents` makes them.
+            One `SparseVector`; see `embed_documents`.
 
         Raises:
-            InputError: If the text cannot be embedded. Nothing was sent.
-            RequestError: If it failed.
+            InputError: If the text is invalid. Nothing was sent.
+            RequestError: If the text failed.
             ClosedError: After `close()`.
         """
-        return _vectors(self._sparse([text], "query"))[0]
+        return _vectors(self.encode([text], "query"))[0]
 
     async def aembed_query(self, text: str) -> SparseVector:
-        """Embed one text that finds documents; see `embed_query`."""
-        return _vectors(await self._asparse([text], "query"))[0]
+        """Embed a query; see `embed_query`."""
+        return _vectors(await self.aencode([text], "query"))[0]
 
     def for_milvus(self) -> MilvusSparse:
-        """Return this object as langchain-milvus takes it.
+        """Return a wrapper for langchain-milvus.
 
         Returns:
-            A `BaseSparseEmbedding` of that package, whose rows are dicts from index to value.
+            A `BaseSparseEmbedding` of that package, whose vectors are dicts from index to value.
 
         Raises:
             ImportError: If langchain-milvus is not installed.
         """
-        # The class has a base of langchain-milvus, which need not be installed.
+        # Its base class is in langchain-milvus, which may not be installed.
         from langchain_qwen_embed.stores.milvus import MilvusSparse  # noqa: PLC0415
 
         return MilvusSparse(self)
 
     def for_chroma(self) -> ChromaSparse:
-        """Return this object as chromadb takes it.
+        """Return a wrapper for chromadb.
 
         Returns:
             A `SparseEmbeddingFunction` of that package. A collection saves its options, but never
@@ -116,12 +100,12 @@ class QwenSparseEmbeddings(LangChainFields, BaseSparseEmbedder):
         Raises:
             ImportError: If chromadb is not installed.
         """
-        from langchain_qwen_embed.stores.chroma import ChromaSparse  # noqa: PLC0415 -- likewise
+        from langchain_qwen_embed.stores.chroma import ChromaSparse  # noqa: PLC0415 -- chromadb too
 
         return ChromaSparse(self)
 
     def for_pinecone(self) -> PineconeSparse:
-        """Return an object of the same methods whose vectors are Pinecone's dicts.
+        """Return a wrapper with the same methods, whose vectors are dicts as Pinecone takes them.
 
         Example:
             >>> from qwen_embed.emulator import Emulator
@@ -135,7 +119,4 @@ class QwenSparseEmbeddings(LangChainFields, BaseSparseEmbedder):
 
 
 def _vectors(vectors: SparseVectors) -> list[SparseVector]:
-    # A store that has a class of its own for them has been imported by whoever uses it.
-    qdrant = sys.modules.get("langchain_qdrant.sparse_embeddings")
-    made: type[SparseVector] = getattr(qdrant, "SparseVector", SparseVector)
-    return [made(indices=list(row.indices), values=list(row.values)) for row in vectors]
+    return [SparseVector(*row.to_lists()) for row in vectors]

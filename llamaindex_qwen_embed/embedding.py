@@ -1,4 +1,4 @@
-"""`QwenEmbedding`: the core in the form of LlamaIndex's `BaseEmbedding`."""
+"""`QwenEmbedding`: dense vectors, as LlamaIndex's `BaseEmbedding`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from llama_index.core.callbacks import CallbackManager
 from pydantic import Field, field_validator
 
 from llamaindex_qwen_embed.events import dense_events
+from llamaindex_qwen_embed.node_text import node_text
 from llamaindex_qwen_embed.options import LlamaIndexFields
-from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding, node_text
+from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding
 
 
 class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     """Qwen text embeddings for LlamaIndex. Safe to use from threads and from any event loop.
 
-    Texts are sent as documents, queries as queries with `instruct`. A list of any length may be
-    given at once: it is split into batches that are sent side by side, duplicates are sent once,
-    and a request that fails is retried alone.
+    Texts are sent as documents, queries as queries with `instruct`. Pass long lists in one call:
+    they are split into batches and sent concurrently, each distinct text is sent once, and each
+    request is retried on its own.
 
-    `get_query_embedding`, `get_text_embedding` and their async twins return one row of `dimension`
-    Python floats. They raise `InputError` for a text that cannot be embedded, before anything is
-    sent, a `RequestError` if it failed, and `ClosedError` after `close()`.
+    `get_query_embedding`, `get_text_embedding` and their async versions return one vector of
+    `dimension` Python floats. They raise `InputError` for an invalid text before anything is sent,
+    `RequestError` if the text failed, and `ClosedError` after `close()`.
 
     Raises:
-        pydantic.ValidationError: If an option cannot be used; the message says what can.
+        pydantic.ValidationError: If an option is invalid; the message names the valid ones.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -45,11 +46,11 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     callback_manager: CallbackManager = Field(
         default_factory=lambda: CallbackManager([]), exclude=True
     )
-    """LlamaIndex's handlers of callbacks, which hear of every call; none where not given."""
+    """LlamaIndex's callback handlers, which receive every call; none by default."""
 
     embeddings_cache: Any = None
-    """LlamaIndex's cache, which is refused: it would give a query the vector of the equal document.
-    `cache` takes its place."""
+    """LlamaIndex's cache, which raises an error: it would return a document's vector for a query
+    with the same text. Use `cache` instead."""
 
     @classmethod
     def class_name(cls) -> str:
@@ -58,34 +59,35 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
 
     @field_validator("embeddings_cache", mode="after")
     @classmethod
-    def _refuse_cache(cls, cache: Any) -> None:
+    def _reject_cache(cls, cache: Any) -> None:
         if cache is not None:
             raise ValueError(
-                "embeddings_cache is keyed by the text alone: a query would get the vector of the "
-                "equal document, and models and dimensions would mix. Give a folder as `cache=` "
-                "instead."
+                "embeddings_cache is keyed by the text alone: a query would get the vector of a "
+                "document with the same text, and models and dimensions would mix. Pass a folder "
+                "as `cache=` instead."
             )
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[list[float]]:
-        """Embed texts that are to be found.
+        """Embed documents.
 
-        The whole list is one call: it is split into batches here, which are sent side by side.
+        The whole list is one call: it is split into batches, which are sent concurrently.
 
         Args:
             texts: Any number of texts.
             show_progress: Show a progress bar, in texts.
-            **_: Accepted as LlamaIndex has them; none has an effect.
+            **_: Accepted because LlamaIndex passes them; they have no effect.
 
         Returns:
-            One row of `dimension` Python floats per text, in the order of `texts`.
+            One vector of `dimension` Python floats per text, in the order of `texts`.
 
         Raises:
-            InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some of several texts failed; the rows of the others are in its
-                `result`, with `None` for those of failed texts.
-            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            InputError: If a text is invalid. Nothing was sent.
+            PartialFailureError: If some of several texts failed. Its `result` has the vectors of
+                the other texts, and `None` in place of those of failed texts.
+            RequestError: If the only text failed, or the whole call did, for example because the
+                API key is wrong.
             ClosedError: After `close()`.
         """
         texts = self._session.as_list(texts)
@@ -97,7 +99,7 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[list[float]]:
-        """Embed texts that are to be found; see `get_text_embedding_batch`."""
+        """Embed documents; see `get_text_embedding_batch`."""
         texts = self._session.as_list(texts)
         with dense_events(self, texts) as finish:
             rows = await self._arows(texts, "document", show_progress=show_progress)
@@ -125,15 +127,16 @@ class QwenEmbedding(LlamaIndexFields, BaseEmbedding):
     def sparse(self) -> QwenSparseEmbedding:
         """Return an object for sparse vectors that shares requests with this one.
 
-        The service answers both kinds of vectors at the price of one. From now on a request that
-        either object makes asks for both, and the half that was not asked for waits for the other
-        object, so that a hybrid store which asks one after the other pays once. What waits takes
-        256 MiB at most of each kind; then the oldest calls are forgotten, and cost a request of
-        their own. The two share connections, usage and `close()`. A copy or a pickle of either is
-        alone, and so are those in worker processes.
+        The service returns dense and sparse vectors of a text together, at the price of one. From
+        now on each request of either object asks for both, and the vectors of the other kind are
+        kept until the other object requests them, so a hybrid store that calls one after the other
+        pays once. At most 256 MiB of each kind are kept; beyond that the vectors of the oldest
+        calls are evicted, and requested again when needed. The two objects share connections, usage
+        and `close()`. A copy or a pickle of either is unpaired, and so are the objects
+        in worker processes.
 
         Raises:
-            pydantic.ValidationError: If the model or the protocol has no sparse vectors.
+            pydantic.ValidationError: If the model or the protocol does not support sparse vectors.
 
         Example:
             >>> from qwen_embed.emulator import Emulator

@@ -1,13 +1,13 @@
-"""What LlamaIndex's handlers hear of a call: its start, its end with the vectors, and its usage.
+"""LlamaIndex's events of a call: its start, its end with the vectors, and its usage.
 
-Events are made only where a handler would see them: they copy texts and vectors.
+Events copy texts and vectors, so they are made only if a handler would receive them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
@@ -20,28 +20,25 @@ from llama_index.core.instrumentation.events.embedding import (
     SparseEmbeddingStartEvent,
 )
 from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.dispatcher import Dispatcher
+from llama_index_instrumentation.event_handlers.null import NullEventHandler
 
-from llamaindex_qwen_embed.listeners import has_event_handlers
 from qwen_embed.usage import Usage
-
-if TYPE_CHECKING:
-    from llamaindex_qwen_embed.embedding import QwenEmbedding
-    from llamaindex_qwen_embed.sparse_embedding import QwenSparseEmbedding
 
 
 class EmbeddingUsageEvent(BaseEvent):
-    """What one call used. It comes within LlamaIndex's span of the call, before its end event.
+    """What one call used. It is sent within LlamaIndex's span of the call, before its end event.
 
-    A call that failed as a whole has no event.
+    A call that fails as a whole sends no event.
 
     Attributes:
         model_name: The model.
         texts: Texts that the service embedded.
-        requests: HTTP requests sent, repeated and refused ones included.
-        retries: How many of them were repeats.
+        requests: HTTP requests sent, including retried, throttled and rejected ones.
+        retries: How many of them were retries.
         cached: Texts whose vectors came from the cache.
-        tokens: Tokens that the service says it billed.
-        cost: The estimated price of the tokens, or `None` where it is not known.
+        tokens: Tokens that the service reports as billed.
+        cost: The estimated price of the tokens, or `None` if it is unknown.
         currency: The currency of `cost`, or `None`.
         price_as_of: The year and month of the list price, or `None`.
 
@@ -82,12 +79,12 @@ class EmbeddingUsageEvent(BaseEvent):
 
 @contextmanager
 def dense_events(
-    embedding: QwenEmbedding, texts: Sequence[str]
+    embedding: BaseEmbedding, texts: Sequence[str]
 ) -> Iterator[Callable[[list[list[float]]], None]]:
-    """Tell LlamaIndex's handlers and callbacks of a call on a list, as its own loop would.
+    """Send LlamaIndex's handlers and callbacks the events of a call, as its own loop would.
 
     Yields:
-        What is to be called with the vectors.
+        A function to call with the vectors.
     """
     module = BaseEmbedding.__module__
     if not embedding.callback_manager.handlers and not has_event_handlers(module):
@@ -109,9 +106,9 @@ def dense_events(
 
 @contextmanager
 def sparse_events(
-    embedding: QwenSparseEmbedding, texts: Sequence[str]
+    embedding: BaseSparseEmbedding, texts: Sequence[str]
 ) -> Iterator[Callable[[list[dict[int, float]]], None]]:
-    """Tell LlamaIndex's handlers of a call on a list; see `dense_events`."""
+    """Send LlamaIndex's handlers the events of a call; see `dense_events`."""
     module = BaseSparseEmbedding.__module__
     if not has_event_handlers(module):
         yield lambda _: None
@@ -126,8 +123,8 @@ def sparse_events(
 _DISPATCHER = get_dispatcher(__name__)
 
 
-def tell_usage(model: str, usage: Usage) -> None:
-    """Tell the handlers of events, if there are any, what a call used.
+def send_usage(model: str, usage: Usage) -> None:
+    """Send an `EmbeddingUsageEvent`, if there is a handler for it.
 
     Args:
         model: The model's name.
@@ -149,3 +146,21 @@ def tell_usage(model: str, usage: Usage) -> None:
             price_as_of=price and price.as_of,
         )
     )
+
+
+def has_event_handlers(module: str) -> bool:
+    """Return whether any handler would receive the events of a module."""
+    return any(
+        not isinstance(handler, NullEventHandler)
+        for dispatcher in _dispatchers(module)
+        for handler in dispatcher.event_handlers
+    )
+
+
+def _dispatchers(module: str) -> Iterator[Dispatcher]:
+    """Yield the dispatchers that an event of a module reaches."""
+    dispatcher = get_dispatcher(module)
+    yield dispatcher
+    while dispatcher.propagate:
+        dispatcher = dispatcher.parent
+        yield dispatcher

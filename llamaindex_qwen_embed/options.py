@@ -1,4 +1,4 @@
-"""What LlamaIndex's dense and sparse base classes have as fields, joined to the options."""
+"""The options that LlamaIndex's dense and sparse base classes add to those of the core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llama_index.core.rate_limiter import BaseRateLimiter
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from llamaindex_qwen_embed.events import tell_usage
+from llamaindex_qwen_embed.events import send_usage
 from qwen_embed.base import BaseEmbedder
 from qwen_embed.results import CallResult
 
@@ -17,42 +17,42 @@ R = TypeVar("R")
 
 
 class PerRequest(BaseRateLimiter):
-    """A limiter that requests acquire, in place of LlamaIndex's calls.
+    """Moves a limiter from LlamaIndex's calls to requests.
 
-    LlamaIndex acquires once per call, and names no tokens. So what it acquires here lets it pass,
-    and every request, retries included, acquires from the limiter behind.
+    LlamaIndex acquires once per call and passes no tokens, so `acquire` does nothing here. Each
+    request, retries included, acquires from the wrapped limiter instead.
 
     Attributes:
-        limiter: The limiter that was given.
+        limiter: The wrapped limiter.
     """
 
     def __init__(self, limiter: BaseRateLimiter) -> None:
         self.limiter = limiter
 
     def acquire(self, num_tokens: int = 0) -> None:
-        """Let a call of LlamaIndex pass."""
+        """Do nothing: requests acquire instead."""
 
     async def async_acquire(self, num_tokens: int = 0) -> None:
-        """Let a call of LlamaIndex pass."""
+        """Do nothing: requests acquire instead."""
 
 
 class LlamaIndexFields(BaseEmbedder):
-    """The fields that LlamaIndex reads, for both of its bases."""
+    """The fields that LlamaIndex reads, for its dense and its sparse base class."""
 
     model_name: str = "unknown"
-    """The option `model` under LlamaIndex's name."""
+    """LlamaIndex's name for the option `model`."""
 
     embed_batch_size: int = Field(default=2048, gt=0, le=2048, exclude=True)
-    """LlamaIndex's own option, without effect here: a list is embedded in one call, and
-    `batch_size` is how many texts a request has."""
+    """LlamaIndex's own option; it has no effect. A list is embedded in one call, and `batch_size`
+    is the number of texts per request."""
 
     num_workers: int | None = Field(default=None, exclude=True)
-    """LlamaIndex's own option, without effect here: `max_concurrency` is how many requests are in
-    flight."""
+    """LlamaIndex's own option; it has no effect. `max_concurrency` is the maximum number of
+    requests in flight."""
 
     rate_limiter: Any = Field(default=None, exclude=True)
-    """A limiter of LlamaIndex's: acquired once for every request that leaves, repeats included,
-    with an estimate of its tokens. The account's quotas are kept besides."""
+    """A LlamaIndex rate limiter. It is acquired once per request, retries included, with an
+    estimate of the request's tokens. The account's quota is respected as well."""
 
     @field_validator("rate_limiter")
     @classmethod
@@ -60,12 +60,12 @@ class LlamaIndexFields(BaseEmbedder):
         if limiter is None or isinstance(limiter, PerRequest):
             return limiter
         if not isinstance(limiter, BaseRateLimiter):
-            # No TypeError, which pydantic would let through as it is.
+            # Not a TypeError: pydantic turns only ValueErrors into validation errors.
             raise ValueError("rate_limiter must be a BaseRateLimiter of llama_index.core.")  # noqa: TRY004
         return PerRequest(limiter)
 
     def _whole(self, embedded: CallResult[R]) -> R:
-        tell_usage(self.model, self._priced(embedded.usage))
+        send_usage(self.model, self._priced(embedded.usage))
         return super()._whole(embedded)
 
     def _admission(self) -> Callable[[int], Awaitable[object]] | None:

@@ -1,4 +1,4 @@
-"""`QwenSparseEmbedding`: sparse vectors in the forms that LlamaIndex and its stores take."""
+"""`QwenSparseEmbedding`: sparse vectors for LlamaIndex and its vector stores."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 
 from llamaindex_qwen_embed.events import sparse_events
 from llamaindex_qwen_embed.options import LlamaIndexFields
+from llamaindex_qwen_embed.vectors import Encoded, encoded
 from qwen_embed.base import BaseSparseEmbedder
 
 if TYPE_CHECKING:
     from llamaindex_qwen_embed.stores.milvus import MilvusSparse
-    from qwen_embed.sparse import SparseVectors
-
-Encoded = tuple[list[list[int]], list[list[float]]]
-"""Indices and values of each row, as LlamaIndex's Qdrant store takes them."""
 
 
 class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedding):
     """Qwen sparse vectors for LlamaIndex; `QwenEmbedding.sparse()` makes one that shares requests.
 
-    As it is, it serves Pinecone's store. `encode_documents` and `encode_queries` are what Qdrant's
-    takes as `sparse_doc_fn` and `sparse_query_fn`, and `for_milvus()` gives what Milvus's takes.
-    Options of dense vectors (`dimension`, `normalize`) and the `openai` protocol are refused.
+    Pass it to the Pinecone store as it is. For the Qdrant store pass `encode_documents` as
+    `sparse_doc_fn` and `encode_queries` as `sparse_query_fn`; for the Milvus store call
+    `for_milvus()`. The options of dense vectors (`dimension`, `normalize`) and the `openai`
+    protocol raise an error.
 
-    `get_query_embedding`, `get_text_embedding`, `get_text_embedding_batch` and their async twins
-    return rows as dicts from index to value. They raise what `encode_documents` raises.
+    `get_query_embedding`, `get_text_embedding`, `get_text_embedding_batch` and their async versions
+    return vectors as dicts from index to value. They raise the same errors as `encode_documents`.
 
     Raises:
-        pydantic.ValidationError: If an option cannot be used; the message says what can.
+        pydantic.ValidationError: If an option is invalid; the message names the valid ones.
 
     Example:
         >>> from qwen_embed.emulator import Emulator
@@ -49,20 +47,21 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
         return "QwenSparseEmbedding"
 
     def encode_documents(self, texts: list[str]) -> Encoded:
-        """Embed texts that are to be found.
+        """Embed documents.
 
         Args:
             texts: Any number of texts.
 
         Returns:
-            Two lists of one list a text, in the order of `texts`: its indices, unique and ascending
-            int, and its values, Python floats.
+            Two lists with one list per text, in the order of `texts`: the text's indices, unique
+            and ascending int, and its values, Python floats.
 
         Raises:
-            InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some of several texts failed; the rows of the others are in its
-                `result`, a `SparseVectors` with no entries for those of failed texts.
-            RequestError: If the only text failed, or the call as a whole, such as for a bad key.
+            InputError: If a text is invalid. Nothing was sent.
+            PartialFailureError: If some of several texts failed. Its `result` is a `SparseVectors`
+                with the vectors of the other texts; those of failed texts have no entries.
+            RequestError: If the only text failed, or the whole call did, for example because the
+                API key is wrong.
             ClosedError: After `close()`.
 
         Example:
@@ -74,14 +73,14 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
             >>> [len(row) for row in values]
             [1, 4]
         """
-        return _encoded(self._sparse(texts, "document"))
+        return encoded(self._sparse(texts, "document"))
 
     async def aencode_documents(self, texts: list[str]) -> Encoded:
-        """Embed texts that are to be found; see `encode_documents`."""
-        return _encoded(await self._asparse(texts, "document"))
+        """Embed documents; see `encode_documents`."""
+        return encoded(await self._asparse(texts, "document"))
 
     def encode_queries(self, texts: list[str]) -> Encoded:
-        """Embed texts that find documents, with `instruct` where one is set.
+        """Embed queries, with `instruct` if it is set.
 
         Args:
             texts: Any number of texts.
@@ -92,41 +91,41 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
         Raises:
             QwenEmbedError: As from `encode_documents`.
         """
-        return _encoded(self._sparse(texts, "query"))
+        return encoded(self._sparse(texts, "query"))
 
     async def aencode_queries(self, texts: list[str]) -> Encoded:
-        """Embed texts that find documents; see `encode_queries`."""
-        return _encoded(await self._asparse(texts, "query"))
+        """Embed queries; see `encode_queries`."""
+        return encoded(await self._asparse(texts, "query"))
 
     def for_milvus(self) -> MilvusSparse:
-        """Return this object as LlamaIndex's Milvus store takes it.
+        """Return a wrapper for LlamaIndex's Milvus store.
 
-        That store asks for the sparse vector of each node's bare text, one node at a time, while
-        the dense vector is of the text with its metadata. Where this object is one of a pair, it
-        answers with the sparse vector of the same text as the dense one, which came in the same
-        request. Nodes of one bare text that differ in metadata cannot be told apart: each gets the
-        sparse vector of the bare text, at a request of its own.
+        The store requests the sparse vector of each node's bare text, one node at a time, while the
+        dense vector is of the text with its metadata. If this object is one of a pair, the sparse
+        vector is that of the text with its metadata too, which came in the same request as the
+        dense one. Nodes with the same bare text but different metadata cannot be distinguished:
+        each gets the sparse vector of the bare text, which takes an extra request.
 
         Returns:
-            A `BaseSparseEmbeddingFunction` of that package, whose rows are dicts from index to
+            A `BaseSparseEmbeddingFunction` of that package, whose vectors are dicts from index to
             value.
 
         Raises:
             ImportError: If llama-index-vector-stores-milvus is not installed.
         """
-        # The class has a base of that package, which need not be installed.
+        # Its base class is in that package, which may not be installed.
         from llamaindex_qwen_embed.stores.milvus import MilvusSparse  # noqa: PLC0415
 
         return MilvusSparse(self)
 
     def node_rows(self, texts: list[str]) -> list[dict[int, float]]:
-        """Embed the texts of nodes; where one of a pair, with the metadata that the dense side saw.
+        """Embed the texts of nodes; in a pair, with the metadata that the dense vector includes.
 
         Args:
             texts: The nodes' bare texts.
 
         Returns:
-            One row a text, a dict from index to value, in the order of `texts`.
+            One vector per text, a dict from index to value, in the order of `texts`.
 
         Raises:
             QwenEmbedError: As from `encode_documents`.
@@ -143,12 +142,12 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[dict[int, float]]:
-        """Embed texts that are to be found, the whole list in one call.
+        """Embed documents; the whole list is one call.
 
         Args:
             texts: Any number of texts.
             show_progress: Show a progress bar, in texts.
-            **_: Accepted as LlamaIndex has them; none has an effect.
+            **_: Accepted because LlamaIndex passes them; they have no effect.
 
         Returns:
             One vector per text, a dict from index to value, in the order of `texts`.
@@ -165,7 +164,7 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **_: Any
     ) -> list[dict[int, float]]:
-        """Embed texts that are to be found; see `get_text_embedding_batch`."""
+        """Embed documents; see `get_text_embedding_batch`."""
         texts = self._session.as_list(texts)
         with sparse_events(self, texts) as finish:
             vectors = await self._asparse(texts, "document", show_progress=show_progress)
@@ -190,22 +189,3 @@ class QwenSparseEmbedding(LlamaIndexFields, BaseSparseEmbedder, BaseSparseEmbedd
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[dict[int, float]]:
         return (await self._asparse(texts, "document")).rows()
-
-
-def node_text(content: str) -> str | None:
-    r"""Return a node's bare text from what is embedded for it, or `None` where it has no metadata.
-
-    LlamaIndex puts metadata before the text as lines of `key: value` and an empty line.
-
-    Example:
-        >>> node_text("work: Alice\nchapter: 6\n\nThe Cat grinned.")
-        'The Cat grinned.'
-    """
-    metadata, separator, text = content.partition("\n\n")
-    is_metadata = all(": " in line for line in metadata.split("\n"))
-    return text if separator and text and is_metadata else None
-
-
-def _encoded(vectors: SparseVectors) -> Encoded:
-    rows = list(vectors)
-    return [list(row.indices) for row in rows], [list(row.values) for row in rows]

@@ -36,6 +36,24 @@ class SparseRow:
     values: tuple[float, ...]
     tokens: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[int, float]:
+        """Return a dict from index to value, in ascending order of index.
+
+        Example:
+            >>> SparseRow(indices=(2, 7), values=(1.0, 0.5)).to_dict()
+            {2: 1.0, 7: 0.5}
+        """
+        return dict(zip(self.indices, self.values, strict=True))
+
+    def to_lists(self) -> tuple[list[int], list[float]]:
+        """Return the indices and the values, as two new lists of one length.
+
+        Example:
+            >>> SparseRow(indices=(2, 7), values=(1.0, 0.5)).to_lists()
+            ([2, 7], [1.0, 0.5])
+        """
+        return list(self.indices), list(self.values)
+
     def pack(self) -> bytes:
         """Return indices and values in eight bytes per entry, without the tokens."""
         return (
@@ -120,7 +138,7 @@ class SparseVectors:
 
     def rows(self) -> list[dict[int, float]]:
         """Return each row as a dict from index to value, in ascending order of index."""
-        return [dict(zip(row.indices, row.values, strict=True)) for row in self]
+        return [row.to_dict() for row in self]
 
     def to_scipy(self, width: int | None = None) -> csr_array[Any]:
         """Return a `scipy.sparse.csr_array` of shape `(n, width)`, float32; needs scipy.

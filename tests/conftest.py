@@ -1,4 +1,4 @@
-"""What all tests share: no settings from outside, the emulator, and the faces of the core."""
+"""What all tests share: no settings from outside, the emulator, and the interfaces of the core."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pytest
 from qwen_embed.emulator import Emulator
 from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.runtime import event_loop
-from tests.support.faces import API_KEY, FACES, Face
+from tests.support.interfaces import API_KEY, INTERFACES, Interface
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("DASHSCOPE_"):
             monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
-def no_account_is_known() -> None:
+def no_account_is_remembered() -> None:
     """Forget what earlier tests learnt: an emulator may listen on the port of one before it."""
     if running := event_loop.started():
         running.shared.clear()
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def instant_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let repeats leave at once."""
     wait = RetryPolicy.wait
     monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.001)
@@ -40,6 +40,6 @@ def service() -> Iterator[Emulator]:
         yield service
 
 
-@pytest.fixture(params=FACES, ids=lambda face: face.name)
-def face(request: pytest.FixtureRequest) -> Face:
+@pytest.fixture(params=INTERFACES, ids=lambda interface: interface.name)
+def interface(request: pytest.FixtureRequest) -> Interface:
     return request.param

@@ -1,1 +1,1 @@
-"""Sparse vectors in the forms that LangChain's vector stores take."""
+"""Wrappers of sparse embedding objects for LangChain's vector stores, one module per store."""

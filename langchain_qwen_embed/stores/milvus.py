@@ -1,4 +1,4 @@
-"""Sparse vectors as langchain-milvus takes them: an instance of its own class, rows as dicts."""
+"""Sparse vectors for langchain-milvus, which requires its own base class and takes dicts."""
 
 from __future__ import annotations
 
@@ -7,31 +7,27 @@ from typing import TYPE_CHECKING
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
 if TYPE_CHECKING:
-    from langchain_qwen_embed.sparse_embeddings import QwenSparseEmbeddings, SparseVector
+    from langchain_qwen_embed.vectors import SparseEncoder
 
 
-class MilvusSparse(BaseSparseEmbedding):  # type: ignore[misc]  # the base comes without types
+class MilvusSparse(BaseSparseEmbedding):  # type: ignore[misc]  # the base has no types
     """`QwenSparseEmbeddings` for langchain-milvus."""
 
-    def __init__(self, sparse: QwenSparseEmbeddings) -> None:
-        self._sparse = sparse
+    def __init__(self, encoder: SparseEncoder) -> None:
+        self._encoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """Embed texts that are to be found: dicts from index to value, one a text."""
-        return [_row(vector) for vector in self._sparse.embed_documents(texts)]
+        """Embed documents: one dict from index to value per text."""
+        return self._encoder.encode(texts, "document").rows()
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-        """Embed texts that are to be found: dicts from index to value, one a text."""
-        return [_row(vector) for vector in await self._sparse.aembed_documents(texts)]
+        """Embed documents: one dict from index to value per text."""
+        return (await self._encoder.aencode(texts, "document")).rows()
 
     def embed_query(self, query: str) -> dict[int, float]:
-        """Embed one text that finds documents: a dict from index to value."""
-        return _row(self._sparse.embed_query(query))
+        """Embed a query: a dict from index to value."""
+        return self._encoder.encode([query], "query").rows()[0]
 
     async def aembed_query(self, query: str) -> dict[int, float]:
-        """Embed one text that finds documents: a dict from index to value."""
-        return _row(await self._sparse.aembed_query(query))
-
-
-def _row(vector: SparseVector) -> dict[int, float]:
-    return dict(zip(vector.indices, vector.values, strict=True))
+        """Embed a query: a dict from index to value."""
+        return (await self._encoder.aencode([query], "query")).rows()[0]

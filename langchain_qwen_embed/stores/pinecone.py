@@ -1,4 +1,4 @@
-"""Sparse vectors as Pinecone takes them: dicts of indices and values."""
+"""Sparse vectors for Pinecone: dicts of indices and values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langchain_qwen_embed.sparse_embeddings import QwenSparseEmbeddings, SparseVector
+    from langchain_qwen_embed.vectors import SparseEncoder
+    from qwen_embed.sparse import SparseVectors
 
 
 @dataclass(frozen=True)
@@ -17,24 +18,27 @@ class PineconeSparse:
         sparse: The object that embeds.
     """
 
-    sparse: QwenSparseEmbeddings
+    sparse: SparseEncoder
 
     def embed_documents(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Embed texts that are to be found: dicts of `indices` and `values`, one a text."""
-        return [_row(vector) for vector in self.sparse.embed_documents(texts)]
+        """Embed documents: one dict of `indices` and `values` per text."""
+        return _dicts(self.sparse.encode(texts, "document"))
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Embed texts that are to be found: dicts of `indices` and `values`, one a text."""
-        return [_row(vector) for vector in await self.sparse.aembed_documents(texts)]
+        """Embed documents: one dict of `indices` and `values` per text."""
+        return _dicts(await self.sparse.aencode(texts, "document"))
 
     def embed_query(self, text: str) -> dict[str, Any]:
-        """Embed one text that finds documents: a dict of `indices` and `values`."""
-        return _row(self.sparse.embed_query(text))
+        """Embed a query: a dict of `indices` and `values`."""
+        return _dicts(self.sparse.encode([text], "query"))[0]
 
     async def aembed_query(self, text: str) -> dict[str, Any]:
-        """Embed one text that finds documents: a dict of `indices` and `values`."""
-        return _row(await self.sparse.aembed_query(text))
+        """Embed a query: a dict of `indices` and `values`."""
+        return _dicts(await self.sparse.aencode([text], "query"))[0]
 
 
-def _row(vector: SparseVector) -> dict[str, Any]:
-    return {"indices": list(vector.indices), "values": list(vector.values)}
+def _dicts(vectors: SparseVectors) -> list[dict[str, Any]]:
+    return [
+        {"indices": indices, "values": values}
+        for indices, values in (row.to_lists() for row in vectors)
+    ]

@@ -1,1 +1,1 @@
-"""Sparse vectors in the forms that LlamaIndex's vector stores take."""
+"""Wrappers of sparse embedding objects for LlamaIndex's vector stores, one module per store."""

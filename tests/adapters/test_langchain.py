@@ -12,7 +12,7 @@ from langchain_qdrant import QdrantVectorStore
 
 import langchain_qwen_embed
 from langchain_qwen_embed import QwenEmbeddings
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 PASSAGES = ["The Queen of Hearts made tarts.", "The wind rises over the sea.", "Cats like milk."]
 
@@ -23,14 +23,14 @@ def embeddings(service):
         yield embeddings
 
 
-def test_rows_are_lists_of_exactly_float(embeddings):
+def test_vectors_are_lists_of_exactly_float(embeddings):
     rows = [*embeddings.embed_documents(["a", "b", "a"]), embeddings.embed_query("c")]
 
     assert {type(row) for row in rows} == {list}
     assert {type(value) for row in rows for value in row} == {float}
 
 
-def test_a_store_finds_what_was_asked_for(embeddings):
+def test_a_store_finds_the_passage_that_answers(embeddings):
     store = InMemoryVectorStore.from_texts(PASSAGES, embeddings)
 
     [found] = store.similarity_search("Who made the tarts?", k=1)
@@ -38,7 +38,7 @@ def test_a_store_finds_what_was_asked_for(embeddings):
     assert found.page_content == PASSAGES[0]
 
 
-def test_qdrant_on_disk_takes_documents_and_queries_in_their_roles(embeddings, service, tmp_path):
+def test_qdrant_on_disk_sends_documents_and_queries_in_their_roles(embeddings, service, tmp_path):
     store = QdrantVectorStore.from_documents(
         [Document(page_content=text) for text in PASSAGES],
         embedding=embeddings,
@@ -54,7 +54,7 @@ def test_qdrant_on_disk_takes_documents_and_queries_in_their_roles(embeddings, s
     assert [request.body["parameters"]["text_type"] for request in service.requests] == ["query"]
 
 
-def test_the_namespace_serves_langchains_cache(embeddings, service, tmp_path):
+def test_cache_namespace_works_with_langchains_cache(embeddings, service, tmp_path):
     cached = CacheBackedEmbeddings.from_bytes_store(
         embeddings,
         LocalFileStore(tmp_path),
@@ -68,7 +68,7 @@ def test_the_namespace_serves_langchains_cache(embeddings, service, tmp_path):
     assert service.requests == []
 
 
-def test_importing_the_package_loads_nothing_until_a_name_is_asked_for():
+def test_importing_the_package_loads_nothing_until_a_name_is_used():
     assert dir(langchain_qwen_embed) == ["QwenEmbeddings", "QwenSparseEmbeddings"]
     with pytest.raises(AttributeError, match="Qwen3"):
         _ = langchain_qwen_embed.Qwen3
@@ -87,7 +87,7 @@ class Counting(BaseRateLimiter):
         return True
 
 
-def test_a_rate_limiter_is_acquired_once_a_request(service, no_waiting):
+def test_a_rate_limiter_is_acquired_once_per_request(service, instant_retries):
     limiter = Counting()
     embeddings = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, rate_limiter=limiter)
     service.fail_next(1, status=500)

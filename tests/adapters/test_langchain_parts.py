@@ -13,7 +13,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_qwen_embed import QwenEmbeddings
 from tests.support.example_output import texts_sent
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 TEXTS = [f"passage number {n}" for n in range(25)]
 
@@ -57,7 +57,7 @@ def test_with_two_stores_a_query_keeps_its_own_vector(service, embeddings):
 
 
 @pytest.mark.upstream
-def test_with_one_store_a_query_gets_the_vector_of_the_equal_document(service, embeddings):
+def test_with_one_store_a_query_gets_the_vector_of_the_same_document(service, embeddings):
     cached = cache(embeddings, queries=True)
 
     [document] = cached.embed_documents(["tarts"])
@@ -77,7 +77,7 @@ async def test_the_cache_sends_the_same_from_async_code(service, embeddings):
     assert queries(service) == ["tarts"]
 
 
-def test_vectors_made_otherwise_are_not_taken_from_the_cache(service, embeddings):
+def test_vectors_made_with_other_options_are_not_taken_from_the_cache(service, embeddings):
     store = InMemoryByteStore()
     for options in ({}, {"dimension": 128}, {"instruct": "Find it"}, {}):
         cached = cache(embeddings.model_copy(update=options), False, store)
@@ -88,7 +88,7 @@ def test_vectors_made_otherwise_are_not_taken_from_the_cache(service, embeddings
 
 @pytest.mark.parametrize(("batch_size", "times"), [(10, 3), (2000, 1)])
 @pytest.mark.upstream
-def test_a_text_in_several_batches_of_the_cache_goes_out_with_each(
+def test_a_text_in_several_batches_of_the_cache_is_sent_with_each(
     service, embeddings, batch_size, times
 ):
     cached = cache(embeddings, False, batch_size=batch_size)
@@ -99,7 +99,7 @@ def test_a_text_in_several_batches_of_the_cache_goes_out_with_each(
 
 
 @pytest.mark.upstream
-def test_a_retriever_in_two_places_of_a_chain_asks_twice(service, retriever):
+def test_a_retriever_used_twice_in_a_chain_sends_the_query_twice(service, retriever):
     twice = RunnableParallel(answer=retriever | len, sources=retriever)
     once = RunnableParallel(sources=retriever).assign(answer=lambda found: len(found["sources"]))
 
@@ -109,7 +109,7 @@ def test_a_retriever_in_two_places_of_a_chain_asks_twice(service, retriever):
 
 
 @pytest.mark.upstream
-def test_retrievers_of_one_object_ask_once_each_unless_its_queries_are_cached(service, embeddings):
+def test_retrievers_of_one_object_send_a_query_each_unless_queries_are_cached(service, embeddings):
     cached = cache(embeddings, InMemoryByteStore())
     for embedding, times in ((embeddings, 2), (cached, 1)):
         stores = [InMemoryVectorStore.from_texts(TEXTS[n:], embedding) for n in (0, 5)]
@@ -121,7 +121,7 @@ def test_retrievers_of_one_object_ask_once_each_unless_its_queries_are_cached(se
         assert queries(service) == ["number 7"] * times
 
 
-def test_a_chain_may_ask_many_questions_side_by_side(service, retriever):
+def test_a_chain_may_send_many_questions_concurrently(service, retriever):
     chain = RunnableParallel(sources=retriever, question=RunnablePassthrough())
 
     chain.batch([f"number {n}" for n in range(7)])

@@ -7,7 +7,7 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from langchain_qwen_embed import QwenEmbeddings
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 
 class TestUnit(EmbeddingsUnitTests):

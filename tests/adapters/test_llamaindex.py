@@ -27,8 +27,8 @@ from llamaindex_qwen_embed import EmbeddingUsageEvent, QwenEmbedding, QwenSparse
 from qwen_embed import AuthenticationError, InputError, PartialFailureError, PermissionDeniedError
 from qwen_embed.emulator import Emulator
 from qwen_embed.protocols.native import NATIVE
-from tests.support.faces import API_KEY
 from tests.support.held_engine import HeldEngine
+from tests.support.interfaces import API_KEY
 
 TEXTS = [f"text {n}" for n in range(95)]
 
@@ -55,7 +55,7 @@ def make(service, **options):
     ],
     ids=["query", "query-async", "text", "text-async", "batch", "batch-async"],
 )
-def test_every_hook_sends_one_whole_body(service, embed, text_type):
+def test_every_hook_sends_one_request(service, embed, text_type):
     row = embed(make(service, dimension=64))
 
     assert [request.body for request in service.requests] == [
@@ -120,14 +120,14 @@ def test_texts_may_come_from_a_generator(service):
 
 
 @pytest.mark.parametrize("name", ["model", "model_name"])
-def test_the_model_has_one_name_under_both_words(service, name):
+def test_model_and_model_name_are_one_option(service, name):
     embedding = make(service, **{name: "text-embedding-v3"})
 
     assert embedding.model == embedding.model_name == "text-embedding-v3"
     assert embedding.to_payload()["model_name"] == "text-embedding-v3"
 
 
-def test_two_different_models_are_refused(service):
+def test_two_different_models_raise_an_error(service):
     with pytest.raises(ValidationError, match="differ"):
         make(service, model="text-embedding-v3", model_name="text-embedding-v4")
 
@@ -138,7 +138,7 @@ def test_a_copy_may_change_the_model_under_either_name(service):
     assert changed.model == changed.model_name == "text-embedding-v3"
 
 
-def test_a_dict_holds_what_changes_a_vector_and_makes_the_object_again(service):
+def test_a_dict_has_the_options_that_change_a_vector_and_recreates_the_object(service):
     embedding = make(service, dimension=512, instruct="Find it", normalize=True)
 
     saved = embedding.to_dict()
@@ -173,9 +173,9 @@ def test_a_pickle_carries_every_option_and_no_warning(service, caplog):
     assert again.get_text_embedding("a") == embedding.get_text_embedding("a")
 
 
-def test_a_cache_that_mixes_queries_with_documents_is_refused(service):
+def test_a_cache_that_mixes_queries_with_documents_is_rejected(service):
     with pytest.raises(
-        ValidationError, match=r"keyed by the text alone.*Give a folder as `cache=` instead"
+        ValidationError, match=r"keyed by the text alone.*Pass a folder as `cache=` instead"
     ):
         make(service, embeddings_cache=SimpleKVStore())
 
@@ -184,7 +184,7 @@ def nodes(count):
     return [TextNode(text=f"passage number {n}", id_=str(n)) for n in range(count)]
 
 
-def test_an_index_finds_what_was_asked_for(service):
+def test_an_index_finds_the_passage_that_answers(service):
     passages = ["The Queen of Hearts made tarts.", "The wind rises.", "Cats like milk."]
     index = VectorStoreIndex([TextNode(text=text) for text in passages], embed_model=make(service))
 
@@ -202,7 +202,7 @@ def test_a_pipeline_embeds_every_node(service):
     assert len(service.requests) == 10
 
 
-def test_a_pipelines_cache_tells_dimensions_apart_and_knows_the_same_again(service):
+def test_a_pipelines_cache_distinguishes_dimensions(service):
     cache = IngestionCache()
 
     def run(**options):
@@ -251,7 +251,7 @@ def test_all_texts_are_checked_before_anything_is_sent(service, batch, texts):
 
 
 @both
-def test_a_rejected_text_is_named_by_its_place_in_the_whole_list(service, batch):
+def test_a_rejected_text_is_named_by_its_index_in_the_whole_list(service, batch):
     texts = [*TEXTS[:33], "word " * 10_000, *TEXTS[34:60]]
 
     with pytest.raises(PartialFailureError) as caught:
@@ -263,19 +263,19 @@ def test_a_rejected_text_is_named_by_its_place_in_the_whole_list(service, batch)
 
 
 @both
-def test_vectors_that_arrived_survive_the_end_of_the_call(service, batch):
+def test_vectors_that_arrived_are_in_the_error_of_the_call(service, batch):
     embedding = make(service, dimension=64, max_concurrency=1)
     embedding.get_text_embedding("warm")
-    pipeline = embedding._session._last.dispatcher
-    limiter = pipeline._limiter
+    dispatcher = embedding._session._last.dispatcher
+    limiter = dispatcher._limiter
     served = limiter.served
 
-    def arrears_after_two(raw, **expected):
+    def overdue_after_two(raw, **expected):
         if limiter.served == served + 2:
-            raise PermissionDeniedError("In arrears.", status_code=400, code="Arrearage")
+            raise PermissionDeniedError("Overdue balance.", status_code=400, code="Arrearage")
         return NATIVE.parse_response(raw, **expected)
 
-    pipeline._codec = replace(NATIVE, parse_response=arrears_after_two)
+    dispatcher._codec = replace(NATIVE, parse_response=overdue_after_two)
     with pytest.raises(PermissionDeniedError) as caught:
         batch(embedding, TEXTS)
 
@@ -319,7 +319,7 @@ class Listener(BaseEventHandler):
 
 
 @pytest.mark.parametrize("call", BATCHES)
-def test_who_listens_to_events_hears_the_rows(service, call):
+def test_event_handlers_receive_the_vectors(service, call):
     listener = Listener(rows=[])
     dispatcher = get_dispatcher()
     dispatcher.add_event_handler(listener)
@@ -418,7 +418,7 @@ def test_the_usage_of_a_list_is_one_event(service, recorder, batch):
         assert getattr(told[0], name) == pytest.approx(getattr(made.usage, name))
 
 
-def test_no_event_is_made_where_nobody_listens(service, monkeypatch):
+def test_no_event_is_made_without_a_handler(service, monkeypatch):
     monkeypatch.delattr(events, "EmbeddingUsageEvent")
 
     assert len(make(service).get_query_embedding("wind")) == 1024
@@ -436,7 +436,7 @@ class Counting(BaseRateLimiter):
 
 
 @pytest.mark.parametrize("call", BATCHES)
-def test_a_rate_limiter_is_acquired_once_a_request_with_its_tokens(service, call):
+def test_a_rate_limiter_is_acquired_once_per_request_with_its_tokens(service, call):
     limiter = Counting()
     made = make(service, rate_limiter=limiter)
 
@@ -456,6 +456,6 @@ def test_a_pair_shares_the_rate_limiter(service):
     assert len(limiter.acquired) == 1
 
 
-def test_a_rate_limiter_of_another_kind_is_refused(service):
+def test_a_rate_limiter_of_another_class_is_rejected(service):
     with pytest.raises(ValidationError, match="BaseRateLimiter"):
         make(service, rate_limiter=object())

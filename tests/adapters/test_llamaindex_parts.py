@@ -19,7 +19,7 @@ from llama_index.core.vector_stores import SimpleVectorStore
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import AuthenticationError
 from tests.support.example_output import texts_sent
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 TEXTS = [f"passage number {n}" for n in range(25)]
 KEPT_UP = [DocstoreStrategy.UPSERTS, DocstoreStrategy.UPSERTS_AND_DELETE]
@@ -66,7 +66,7 @@ def fusion(index, **options):
 
 
 @pytest.mark.upstream
-def test_joined_retrievers_ask_once_in_sync_and_each_in_async_code(service, index):
+def test_fused_retrievers_send_a_query_once_in_sync_code_and_each_in_async_code(service, index):
     fusion(index, use_async=False).retrieve("number 7")
     assert queries(service) == ["number 7"]
     service.clear()
@@ -75,7 +75,7 @@ def test_joined_retrievers_ask_once_in_sync_and_each_in_async_code(service, inde
     assert queries(service) == ["number 7"] * 2
 
 
-def test_joined_retrievers_take_a_query_that_brings_its_vector(service, index, embedding):
+def test_fused_retrievers_accept_a_query_with_its_vector(service, index, embedding):
     query = QueryBundle("number 7", embedding=embedding.get_query_embedding("number 7"))
 
     [found, *_] = fusion(index, use_async=True).retrieve(query)
@@ -134,7 +134,7 @@ def run(service, pipeline, *texts, **metadata):
     return documents(service)
 
 
-def test_a_pipeline_that_knows_its_documents_sends_what_changed(service, embedding, strategy):
+def test_a_pipeline_with_a_docstore_sends_only_changed_documents(service, embedding, strategy):
     known = pipeline(embedding, strategy)
 
     assert run(service, known, "a", "b", "c") == ["a", "b", "c"]
@@ -152,7 +152,7 @@ def test_metadata_that_is_not_embedded_still_counts_as_a_change(service, embeddi
 
 
 @pytest.mark.upstream
-def test_of_a_document_that_changed_all_parts_are_sent(service, embedding, strategy):
+def test_all_chunks_of_a_changed_document_are_sent(service, embedding, strategy):
     known = pipeline(embedding, strategy, TokenTextSplitter(chunk_size=20, chunk_overlap=0))
     story = "".join(f"This is line {n} of it. " for n in range(6))
 
@@ -171,7 +171,7 @@ def fail(service, pipeline):
 
 
 @pytest.mark.parametrize("strategy", KEPT_UP)
-def test_a_run_that_failed_is_made_up_for(service, embedding, strategy):
+def test_the_run_after_a_failed_run_sends_the_missing_texts(service, embedding, strategy):
     known = pipeline(embedding, strategy)
 
     fail(service, known)
@@ -184,7 +184,7 @@ def test_a_run_that_failed_is_made_up_for(service, embedding, strategy):
     [(DocstoreStrategy.DUPLICATES_ONLY, True), (DocstoreStrategy.UPSERTS, False)],
 )
 @pytest.mark.upstream
-def test_a_run_that_failed_is_taken_for_done_where_only_duplicates_are_sought(
+def test_a_failed_run_counts_as_done_with_the_duplicates_strategy(
     service, embedding, strategy, vector_store
 ):
     known = pipeline(embedding, strategy, vector_store=vector_store)
@@ -195,7 +195,7 @@ def test_a_run_that_failed_is_taken_for_done_where_only_duplicates_are_sought(
 
 
 @pytest.mark.upstream
-def test_a_cache_without_a_docstore_knows_whole_runs_only(service, embedding):
+def test_a_cache_without_a_docstore_matches_whole_runs_only(service, embedding):
     cached = IngestionPipeline(transformations=[embedding])
 
     assert run(service, cached, "a", "b", "c") == ["a", "b", "c"]

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from langchain_qwen_embed import QwenEmbeddings, QwenSparseEmbeddings
-from langchain_qwen_embed.sparse_embeddings import SparseVector
+from langchain_qwen_embed.vectors import SparseVector
 from llamaindex_qwen_embed import QwenEmbedding, QwenSparseEmbedding
 from qwen_embed import InputError, QwenEmbedder
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 TEXTS = [f"passage number {n} speaks of item-{n}" for n in range(25)]
 
@@ -47,17 +47,17 @@ LLAMAINDEX = {
         for row in zip(*asyncio.run(sparse.aencode_documents(texts)), strict=True)
     ],
 }
-EVERY_WAY = [
+EVERY_METHOD = [
     *((QwenSparseEmbeddings, QwenEmbeddings, embed) for embed in LANGCHAIN.values()),
     *((QwenSparseEmbedding, QwenEmbedding, embed) for embed in LLAMAINDEX.values()),
 ]
 ways = pytest.mark.parametrize(
-    ("kind", "dense_kind", "embed"), EVERY_WAY, ids=[*LANGCHAIN, *LLAMAINDEX]
+    ("kind", "dense_kind", "embed"), EVERY_METHOD, ids=[*LANGCHAIN, *LLAMAINDEX]
 )
 
 
 @ways
-def test_every_way_gives_the_rows_of_the_core(service, kind, dense_kind, embed):
+def test_every_method_returns_the_vectors_of_the_core(service, kind, dense_kind, embed):
     expected = QwenEmbedder(**options(service, output="sparse")).embed_documents(TEXTS).sparse
 
     rows = embed(kind(**options(service)), TEXTS)
@@ -69,7 +69,7 @@ def test_every_way_gives_the_rows_of_the_core(service, kind, dense_kind, embed):
 
 
 @ways
-def test_every_way_takes_the_half_that_the_dense_side_left(service, kind, dense_kind, embed):
+def test_every_method_uses_the_sparse_vectors_that_the_pair_kept(service, kind, dense_kind, embed):
     dense = dense_kind(**options(service, dimension=64))
     sparse = dense.sparse()
     if isinstance(dense, QwenEmbeddings):
@@ -101,7 +101,7 @@ def test_a_query_of_a_pair_is_one_request(service):
 
 
 @pytest.mark.parametrize("kind", [QwenSparseEmbeddings, QwenSparseEmbedding])
-def test_alone_it_asks_for_sparse_vectors_only(service, kind):
+def test_an_unpaired_sparse_object_requests_only_sparse_vectors(service, kind):
     sparse = kind(**options(service, instruct="Find it"))
 
     _ = sparse.embed_query("a") if kind is QwenSparseEmbeddings else sparse.encode_queries(["a"])
@@ -114,7 +114,7 @@ def test_alone_it_asks_for_sparse_vectors_only(service, kind):
 
 
 @pytest.mark.parametrize("kind", [QwenEmbeddings, QwenEmbedding])
-def test_a_dense_object_without_a_pair_asks_for_nothing_more_and_holds_nothing(service, kind):
+def test_an_unpaired_dense_object_requests_and_keeps_no_sparse_vectors(service, kind):
     dense = kind(**options(service))
 
     _ = dense.embed_query("a") if kind is QwenEmbeddings else dense.get_query_embedding("a")
@@ -124,7 +124,7 @@ def test_a_dense_object_without_a_pair_asks_for_nothing_more_and_holds_nothing(s
 
 
 @pytest.mark.parametrize("kind", [QwenEmbeddings, QwenEmbedding])
-def test_a_pair_may_be_made_after_the_first_call(service, kind):
+def test_objects_can_be_paired_after_the_first_call(service, kind):
     dense = kind(**options(service))
     _ = dense.embed_query("a") if kind is QwenEmbeddings else dense.get_query_embedding("a")
     dense.sparse()
@@ -147,7 +147,7 @@ def test_a_pair_may_be_made_after_the_first_call(service, kind):
         lambda options: QwenEmbedder(**options).explain_match("a", "b"),
     ],
 )
-def test_a_model_without_sparse_vectors_refuses_and_says_why(service, make):
+def test_a_model_without_sparse_vectors_raises_an_error(service, make):
     with pytest.raises((ValidationError, InputError), match="makes no sparse vectors"):
         make(options(service, model="text-embedding-v2"))
     assert service.requests == []
@@ -155,14 +155,14 @@ def test_a_model_without_sparse_vectors_refuses_and_says_why(service, make):
 
 @pytest.mark.parametrize("kind", [QwenSparseEmbeddings, QwenSparseEmbedding])
 @pytest.mark.parametrize("option", [{"dimension": 64}, {"normalize": True}])
-def test_options_of_dense_vectors_are_refused(service, kind, option):
+def test_options_of_dense_vectors_are_rejected(service, kind, option):
     with pytest.raises(ValidationError, match="for dense vectors"):
         kind(**options(service, **option))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
 @pytest.mark.parametrize("kind", [QwenEmbeddings, QwenEmbedding])
-def test_copies_of_a_pair_are_alone_and_work(service, kind, copied):
+def test_copies_of_a_pair_are_unpaired_and_work(service, kind, copied):
     dense = kind(**options(service, dimension=64))
     sparse = dense.sparse()
     other_dense, other_sparse = copied(dense), copied(sparse)
@@ -178,7 +178,7 @@ def test_copies_of_a_pair_are_alone_and_work(service, kind, copied):
     assert kinds == [None, "sparse"]
 
 
-def test_both_at_once_for_stores_that_take_vectors(service):
+def test_dense_and_sparse_vectors_come_in_one_call(service):
     embeddings = QwenEmbeddings(**options(service, dimension=64))
 
     dense, sparse = embeddings.embed_both(TEXTS)
@@ -195,7 +195,7 @@ def test_both_at_once_for_stores_that_take_vectors(service):
     assert asyncio.run(embeddings.aembed_query_both("item-7")) == (query_dense, query_sparse)
 
 
-def test_a_match_is_explained_by_one_request_a_side(service):
+def test_a_match_is_explained_with_one_request_per_text(service):
     dense = QwenEmbeddings(**options(service))
     for explain in (dense.sparse(), QwenSparseEmbedding(**options(service)), dense):
         service.clear()
@@ -205,7 +205,7 @@ def test_a_match_is_explained_by_one_request_a_side(service):
         assert len(service.requests) == 4
 
 
-def test_explaining_leaves_what_waits_for_the_store(service):
+def test_explaining_a_match_keeps_the_vectors_for_the_store(service):
     dense = QwenEmbeddings(**options(service))
     sparse = dense.sparse()
     dense.embed_documents(TEXTS)
@@ -217,7 +217,7 @@ def test_explaining_leaves_what_waits_for_the_store(service):
     assert service.requests == []
 
 
-def test_repeated_indices_are_merged(service):
+def test_duplicate_indices_are_merged(service):
     service.repeat_indices = True
 
     [vector] = QwenSparseEmbeddings(**options(service)).embed_documents(["one two three four"])
@@ -229,18 +229,12 @@ def test_repeated_indices_are_merged(service):
     )
 
 
-def test_qdrants_own_class_is_used_where_qdrant_is(service):
-    from langchain_qdrant.sparse_embeddings import SparseVector as QdrantVector  # noqa: PLC0415
-
-    assert isinstance(QwenSparseEmbeddings(**options(service)).embed_query("a"), QdrantVector)
-
-
-def test_without_qdrant_a_vector_of_the_same_shape_is_given(service, monkeypatch):
-    monkeypatch.delitem(sys.modules, "langchain_qdrant.sparse_embeddings", raising=False)
+def test_langchain_vectors_are_of_one_class_with_and_without_qdrant(service):
+    pytest.importorskip("langchain_qdrant")  # whose own class must make no difference
 
     vector = QwenSparseEmbeddings(**options(service)).embed_query("a")
 
-    assert isinstance(vector, SparseVector)
+    assert type(vector) is SparseVector
     assert len(vector.indices) == len(vector.values) == 1
 
 

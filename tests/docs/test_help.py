@@ -101,7 +101,7 @@ def test_a_class_that_users_meet_has_an_example(name):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_a_public_member_says_what_comes_back(name):
+def test_a_public_member_documents_what_it_returns(name):
     kind, _, found = MEMBERS[name]
     text = docstring(found)
     assert text
@@ -172,7 +172,7 @@ class Tuned(QwenEmbedder):
     """Words that are left out."""
 
 
-def test_a_class_of_the_users_own_shows_its_options_too():
+def test_a_user_defined_subclass_shows_its_options_too():
     shown = options_of(Tuned)
 
     assert shown["boost"] == (
@@ -200,7 +200,7 @@ def test_a_class_without_a_docstring_has_none():
     assert inspect.getdoc(Bare) == inspect.getdoc(QwenEmbedder)
 
 
-def test_where_the_source_is_missing_types_and_defaults_are_shown(monkeypatch):
+def test_types_and_defaults_are_shown_if_the_source_is_missing(monkeypatch):
     def missing(_: object) -> str:
         raise OSError("could not get source code")
 
@@ -230,7 +230,7 @@ def run(program: str, *flags: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_no_source_is_read_until_somebody_asks():
+def test_no_source_is_read_before_help_is_called():
     run(
         "from langchain_qwen_embed import QwenEmbeddings\n"
         "from llamaindex_qwen_embed import QwenEmbedding\n"
@@ -241,7 +241,7 @@ def test_no_source_is_read_until_somebody_asks():
     )
 
 
-def test_help_works_where_python_drops_docstrings():
+def test_help_works_if_python_drops_docstrings():
     run(
         "import pydoc\n"
         "from qwen_embed import QwenEmbedder\n"

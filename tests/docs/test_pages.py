@@ -123,5 +123,5 @@ def test_a_page_uses_the_words_of_its_field(page):
         "four requests a minute, and tokens likewise",
     ],
 )
-def test_other_words_are_noticed(sentence):
+def test_banned_words_are_noticed(sentence):
     assert DIALECT.search(sentence)

@@ -36,7 +36,7 @@ def test_the_agent_asks_the_right_book_and_keeps_the_source(run, question, book,
     assert below.endswith(f"[{source}]")
 
 
-def test_it_runs_alike_without_a_key(run):
+def test_it_runs_the_same_without_a_key(run):
     first, _, rest = run_offline("agent_llamaindex").partition("\n")
 
     assert "NOT Qwen's" in first

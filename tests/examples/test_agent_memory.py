@@ -33,7 +33,7 @@ def test_a_user_is_answered_from_what_that_user_told(run, user, question, answer
     assert f"{user}: {question}\n    {answer} [" in run.output
 
 
-def test_it_runs_alike_without_a_key(run):
+def test_it_runs_the_same_without_a_key(run):
     first, _, rest = run_offline("agent_memory").partition("\n")
 
     assert "NOT Qwen's" in first

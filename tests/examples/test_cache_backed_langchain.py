@@ -43,7 +43,7 @@ def test_a_second_run_sends_nothing_and_finds_the_same(folder, first):
     assert found == [line for line in second.output.splitlines() if line.startswith((" *", "  "))]
 
 
-def test_vectors_of_the_stand_in_never_serve_for_qwens(folder, first):
+def test_vectors_of_the_emulator_are_never_used_for_the_real_service(folder, first):
     output = run_offline(EXAMPLE, folder)
 
     assert "NOT Qwen's" in output

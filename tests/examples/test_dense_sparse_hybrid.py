@@ -50,7 +50,7 @@ def test_a_question_in_other_words_is_found_by_meaning(found):
     assert tokens == "none worth naming"
 
 
-def test_both_find_more_than_either(found, output):
+def test_hybrid_search_finds_more_than_either(found, output):
     firsts = [sum(places[kind] == 1 for places, _ in found.values()) for kind in range(3)]
     assert firsts[2] > max(firsts[:2])
     assert firsts[2] >= 11

@@ -83,7 +83,7 @@ def parameters(**options):
     return {json.dumps(options, sort_keys=True)}
 
 
-def test_every_question_goes_out_as_a_query_with_the_instruction_of_its_task(with_a_key):
+def test_every_question_is_sent_as_a_query_with_the_instruction_of_its_task(with_a_key):
     *_, requests = with_a_key
 
     texts, with_these = sent_as("query", requests)
@@ -92,7 +92,7 @@ def test_every_question_goes_out_as_a_query_with_the_instruction_of_its_task(wit
     assert with_these == parameters(text_type="query", dimension=1024, instruct=INSTRUCT)
 
 
-def test_all_other_texts_go_out_as_documents(example, with_a_key):
+def test_all_other_texts_are_sent_as_documents(example, with_a_key):
     *_, requests = with_a_key
     read_passages = example("support.corpus").read_passages
     to_find, _ = read_passages("Chapter VI.", "Chapter XI.", "孔乙己", "故乡")
@@ -104,7 +104,7 @@ def test_all_other_texts_go_out_as_documents(example, with_a_key):
     assert with_these == parameters(text_type="document", dimension=1024)
 
 
-def test_texts_leave_in_as_few_requests_as_the_service_allows_and_none_twice(with_a_key):
+def test_texts_are_sent_in_as_few_requests_as_the_service_allows_and_none_twice(with_a_key):
     _, output, requests = with_a_key
     texts = [text for request in requests for text in request.body["input"]["texts"]]
 
@@ -130,7 +130,7 @@ def test_each_score_is_printed_beside_its_task(with_a_key):
         assert f"  {name:20}  {100 * score:5.1f}  " in output
 
 
-def test_published_scores_are_said_to_be_the_services_and_not_comparable(with_a_key, without_a_key):
+def test_published_scores_are_printed_as_the_services_and_not_comparable(with_a_key, without_a_key):
     for output in (with_a_key[1], without_a_key[1]):
         measured, _, published = output.partition("Published by the service for its models")
         assert "NOT\nmeasured here, and not comparable with the scores above" in published
@@ -176,7 +176,7 @@ def test_it_is_an_encoder_by_the_protocol(encoder):
     assert isinstance(encoder, mteb.EncoderProtocol)
 
 
-def test_rows_are_those_of_the_embedder_in_the_order_of_the_batches(encoder):
+def test_vectors_are_those_of_the_embedder_in_the_order_of_the_batches(encoder):
     batches = [{"text": ["wind", "sea"]}, {"text": ["snow", "wind"]}]
     task = mteb.get_task("NFCorpus").metadata
 

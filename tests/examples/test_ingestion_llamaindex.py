@@ -24,7 +24,7 @@ def second(folder, first):
     return run_with_key(EXAMPLE, folder)
 
 
-def test_only_what_is_new_or_changed_goes_out(first):
+def test_only_new_or_changed_texts_are_sent(first):
     documents = first.texts("document")
 
     assert "First edition: 20 passages, 20 embedded, 20 stored" in first.output
@@ -36,18 +36,18 @@ def test_only_what_is_new_or_changed_goes_out(first):
     assert changed.endswith("（完）")
 
 
-def test_the_question_goes_out_once_as_a_query(first):
+def test_the_question_is_sent_once_as_a_query(first):
     assert first.texts("query") == ["谁套着银项圈？"]
     assert [len(request.body["input"]["texts"]) for request in first.requests] == [10, 10, 2, 1]
     assert "\n谁套着银项圈？ [nahan-0094] " in first.output
 
 
-def test_what_the_folder_holds_already_costs_nothing(first, second):
+def test_texts_that_the_folder_has_cost_nothing(first, second):
     assert "First edition: 20 passages, 2 embedded, 20 stored" in second.output
     assert [len(request.body["input"]["texts"]) for request in second.requests] == [2, 2, 1]
 
 
-def test_vectors_of_the_stand_in_never_serve_for_qwens(folder, first):
+def test_vectors_of_the_emulator_are_never_used_for_the_real_service(folder, first):
     output = run_offline(EXAMPLE, folder)
 
     assert "NOT Qwen's" in output

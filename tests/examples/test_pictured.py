@@ -19,7 +19,7 @@ HEIGHTS = {
 
 
 @pytest.mark.parametrize(("example", "height"), HEIGHTS.items())
-def test_with_a_key_the_service_of_the_environment_is_asked(example, height, served):
+def test_with_a_key_the_service_of_the_environment_is_called(example, height, served):
     run, folder = served(example)
 
     assert {request.status for request in run.requests} == {200}
@@ -28,11 +28,11 @@ def test_with_a_key_the_service_of_the_environment_is_asked(example, height, ser
 
 
 @pytest.mark.parametrize(("example", "height"), HEIGHTS.items())
-def test_the_picture_that_is_kept_is_small(example, height):
+def test_the_committed_picture_is_small(example, height):
     picture = EXAMPLES / "pictures" / f"{example}.png"
     assert is_drawn(picture, height)
     assert picture.stat().st_size < 80_000
 
 
-def test_no_picture_is_kept_that_nothing_draws():
+def test_every_committed_picture_is_drawn_by_an_example():
     assert {picture.stem for picture in (EXAMPLES / "pictures").iterdir()} == set(HEIGHTS)

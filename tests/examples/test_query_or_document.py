@@ -31,7 +31,7 @@ def ways(output):
     return {way: (int(first), float(mean), float(alone)) for way, first, mean, alone in rows}
 
 
-def test_all_ways_are_measured(ways):
+def test_every_option_is_measured(ways):
     assert list(ways) == ["as a document", "as a query", "as a query with instruct"]
 
 
@@ -42,12 +42,12 @@ def test_among_messages_a_question_finds_more_answers_as_a_query_than_as_a_docum
     assert mean_of_query > mean + 1 / 16  # more than one question can change
 
 
-def test_messages_like_the_question_are_what_is_in_the_way(ways):
+def test_messages_like_the_question_are_ranked_before_the_answers(ways):
     for _, mean, alone in ways.values():
         assert alone > mean
     alone = [alone for *_, alone in ways.values()]
     assert max(alone) - min(alone) < 0.15
 
 
-def test_it_says_that_the_stand_in_was_not_trained_with_instructions(output):
+def test_it_says_that_the_emulator_was_not_trained_with_instructions(output):
     assert "no instructions" in output

@@ -60,7 +60,7 @@ def test_each_adapter_sends_as_few_requests_as_the_service_allows(output, adapte
 
 
 @pytest.mark.parametrize("adapter", ["LangChain", "LlamaIndex"])
-def test_each_adapter_tells_what_it_used(output, adapter):
+def test_each_adapter_prints_its_usage(output, adapter):
     used = (
         rf"^{adapter} +421 texts in 46 requests \(0 repeated\), 96,\d+ tokens, "
         r"about 0.0\d+ CNY \(as of 2026-11\)$"
@@ -84,7 +84,7 @@ def test_the_passage_that_answers_is_found_and_marked(output, question, answer):
     assert re.search(rf"^ \*\d\. \S+  {answer} ", output, re.MULTILINE)
 
 
-def test_both_frameworks_rank_alike(output):
+def test_both_frameworks_rank_the_same(output):
     assert output.count("LangChain and LlamaIndex agree.") == 4
     assert "DISAGREE" not in output
 
@@ -95,7 +95,7 @@ def test_no_line_is_wider_than_a_terminal(output):
         assert sum(1 + (unicodedata.east_asian_width(c) in wide) for c in line) <= 100
 
 
-def test_a_second_run_makes_the_collection_anew(tmp_path):
+def test_a_second_run_recreates_the_collection(tmp_path):
     for _ in range(2):
         output_of(tmp_path, engine="lexical", chapters=("故乡",))
     client = QdrantClient(path=str(tmp_path))
@@ -104,7 +104,7 @@ def test_a_second_run_makes_the_collection_anew(tmp_path):
     assert count == 20
 
 
-def test_with_a_key_the_service_of_the_environment_is_asked(tmp_path):
+def test_with_a_key_the_service_of_the_environment_is_called(tmp_path):
     with Emulator(api_key="sk-own") as service:
         own = {"DASHSCOPE_API_KEY": service.api_key, "DASHSCOPE_BASE_URL": service.native_url}
         output = output_of(tmp_path, own, chapters=("故乡",))

@@ -26,19 +26,19 @@ def run(example):
     return run_with_key(example)
 
 
-def test_each_passage_goes_out_once_as_a_document(run):
+def test_each_passage_is_sent_once_as_a_document(run):
     documents = run.texts("document")
 
     assert len(documents) == len(set(documents)) == 417
 
 
-def test_each_question_goes_out_once_as_a_query_with_the_instruction(run):
+def test_each_question_is_sent_once_as_a_query_with_the_instruction(run):
     assert sorted(run.texts("query")) == sorted(QUESTIONS)
     parameters = [request.body["parameters"] for request in run.requests]
     assert [each["text_type"] for each in parameters if "instruct" in each] == ["query"] * 4
 
 
-def test_it_takes_as_few_requests_as_the_service_allows(run):
+def test_it_sends_as_few_requests_as_the_service_allows(run):
     assert "417 passages in 42 requests." in run.output
     assert len(run.requests) == 42 + 4
 
@@ -52,7 +52,7 @@ def test_an_answer_names_a_source_that_was_found(run, question, source):
     assert source in found
 
 
-def test_it_runs_alike_without_a_key(example, run):
+def test_it_runs_the_same_without_a_key(example, run):
     first, _, rest = run_offline(example).partition("\n")
 
     assert "NOT Qwen's" in first

@@ -41,7 +41,7 @@ def test_across_languages_it_helps_to_search_the_language_of_the_answer_alone(ou
     assert worst <= 3
 
 
-def test_as_many_pages_are_marked_as_are_counted(output):
+def test_the_marked_pages_are_as_many_as_the_count(output):
     first = (
         count(output, "question's", "its language")[0] + count(output, "other", "its language")[0]
     )

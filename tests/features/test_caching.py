@@ -1,4 +1,4 @@
-"""Vectors that are kept from one object and one process to the next, through every face."""
+"""Vectors that are kept from one object and one process to the next, through every interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from qwen_embed import (
     VectorCache,
 )
 from qwen_embed.caching.store import NAME, VectorFile
-from tests.support.faces import API_KEY, FACES, one_face_a_package
+from tests.support.interfaces import API_KEY, INTERFACES, one_interface_per_package
 
 TEXTS = [f"text {n}" for n in range(23)]
 WORDS = ("the", "wind", "will", "rise", "over", "cold", "hill", "and", "sea")
@@ -39,7 +39,9 @@ LONG = " ".join(chain.from_iterable(product(WORDS, repeat=4)))
 
 
 each_class = pytest.mark.parametrize(
-    "face", [face for face in FACES if "async" not in face.name], ids=lambda face: face.name
+    "interface",
+    [interface for interface in INTERFACES if "async" not in interface.name],
+    ids=lambda interface: interface.name,
 )
 
 
@@ -62,29 +64,29 @@ def core(service, folder, **options):
     return QwenEmbedder(api_key=API_KEY, base_url=service.native_url, cache=folder, **options)
 
 
-def test_nothing_is_sent_a_second_time(face, service, folder):
-    first = face.documents(face(service, cache=folder), TEXTS)
-    row = face.query(face(service, cache=folder), "text 3")
+def test_no_text_is_sent_twice(interface, service, folder):
+    first = interface.documents(interface(service, cache=folder), TEXTS)
+    row = interface.query(interface(service, cache=folder), "text 3")
     service.clear()
-    again = face(service, cache=VectorCache(folder))
+    again = interface(service, cache=VectorCache(folder))
 
-    assert face.documents(again, TEXTS) == first
-    assert face.query(again, "text 3") == row != first[3]
+    assert interface.documents(again, TEXTS) == first
+    assert interface.query(again, "text 3") == row != first[3]
     assert service.requests == []
     usage = again.usage
     assert (usage.texts, usage.requests, usage.tokens, usage.cached) == (0, 0, 0, 24)
     assert str(usage).endswith("; 24 texts from the cache")
 
 
-def test_only_what_is_missing_is_sent(face, service, folder):
-    face.documents(face(service, cache=folder), ["a", "b", "c"])
+def test_only_texts_missing_from_the_cache_are_sent(interface, service, folder):
+    interface.documents(interface(service, cache=folder), ["a", "b", "c"])
     service.clear()
-    embeddings = face(service, cache=folder)
+    embeddings = interface(service, cache=folder)
 
-    rows = face.documents(embeddings, ["b", "new", "b", "a", "new", "c"])
+    rows = interface.documents(embeddings, ["b", "new", "b", "a", "new", "c"])
 
     assert sent(service) == ["new"]
-    assert rows == face.documents(face(service), ["b", "new", "b", "a", "new", "c"])
+    assert rows == interface.documents(interface(service), ["b", "new", "b", "a", "new", "c"])
     assert (embeddings.usage.texts, embeddings.usage.cached) == (2, 4)
 
 
@@ -94,85 +96,90 @@ def test_only_what_is_missing_is_sent(face, service, folder):
     [{"dimension": 64}, {"model": "text-embedding-v3"}, {"normalize": True}],
     ids=lambda change: next(iter(change)),
 )
-def test_another_option_is_another_vector(face, service, folder, change):
-    face.documents(face(service, cache=folder), ["a"])
+def test_another_option_is_another_vector(interface, service, folder, change):
+    interface.documents(interface(service, cache=folder), ["a"])
 
-    rows = face.documents(face(service, cache=folder, **change), ["a"])
+    rows = interface.documents(interface(service, cache=folder, **change), ["a"])
 
     assert len(service.requests) == 2
-    assert rows == face.documents(face(service, **change), ["a"])
+    assert rows == interface.documents(interface(service, **change), ["a"])
 
 
 @each_class
-def test_an_instruction_changes_queries_only(face, service, folder):
-    one = face(service, cache=folder, instruct="Find the wind")
-    other = face(service, cache=folder, instruct="Find the sea")
-    face.documents(one, ["a"])
-    face.documents(other, ["a"])
+def test_an_instruction_changes_queries_only(interface, service, folder):
+    one = interface(service, cache=folder, instruct="Find the wind")
+    other = interface(service, cache=folder, instruct="Find the sea")
+    interface.documents(one, ["a"])
+    interface.documents(other, ["a"])
     assert len(service.requests) == 1
 
-    assert face.query(one, "a") != face.query(other, "a")
+    assert interface.query(one, "a") != interface.query(other, "a")
     assert len(service.requests) == 3
 
 
 @each_class
 @pytest.mark.parametrize("normalize", [False, True])
-def test_cached_rows_are_normalized_like_others(face, service, folder, normalize):
-    first = face.documents(face(service, cache=folder, normalize=normalize), ["a", "b"])
+def test_cached_vectors_are_normalized_like_others(interface, service, folder, normalize):
+    first = interface.documents(interface(service, cache=folder, normalize=normalize), ["a", "b"])
 
-    assert face.documents(face(service, cache=folder, normalize=normalize), ["a", "b"]) == first
+    assert (
+        interface.documents(interface(service, cache=folder, normalize=normalize), ["a", "b"])
+        == first
+    )
 
 
 @each_class
-def test_blank_texts_have_rows_of_zeros(face, service, folder):
+def test_blank_texts_get_vectors_of_zeros(interface, service, folder):
     for _ in range(2):
-        embeddings = face(service, cache=folder, empty_text="zero", dimension=64)
-        rows = face.documents(embeddings, ["", "a", " "])
+        embeddings = interface(service, cache=folder, empty_text="zero", dimension=64)
+        rows = interface.documents(embeddings, ["", "a", " "])
         assert rows[0] == rows[2] == [0.0] * 64
     assert sent(service) == ["a"]
     assert embeddings.usage.cached == 1
 
 
-@one_face_a_package
-def test_what_succeeded_is_kept_where_a_text_fails(face, service, folder):
+@one_interface_per_package
+def test_vectors_are_cached_when_another_text_fails(interface, service, folder):
     texts = [*TEXTS, "word " * 20_000]
     with pytest.raises(PartialFailureError):
-        face.documents(face(service, cache=folder), texts)
+        interface.documents(interface(service, cache=folder), texts)
     service.clear()
 
     with pytest.raises(PartialFailureError) as caught:
-        face.documents(face(service, cache=folder), texts)
+        interface.documents(interface(service, cache=folder), texts)
 
     assert sent(service) == [texts[-1]]
     assert [failure.index for failure in caught.value.failures] == [23]
     rows = rows_of(caught.value.result)
-    assert rows[:23] == face.documents(face(service), TEXTS)
+    assert rows[:23] == interface.documents(interface(service), TEXTS)
 
 
-@one_face_a_package
-def test_what_had_arrived_is_kept_where_the_call_ends(face, service, folder, monkeypatch):
+@one_interface_per_package
+def test_vectors_that_arrived_are_cached_when_the_call_fails(
+    interface, service, folder, monkeypatch
+):
     options = {"cache": folder, "max_concurrency": 1}
     embed = service._engine.embed
 
-    def embed_and_refuse_the_next(texts, **role):
+    def embed_and_reject_the_next(texts, **role):
         service.fail_next(1, status=401, code="InvalidApiKey")
         return embed(texts, **role)
 
     with monkeypatch.context() as patch:
-        patch.setattr(service._engine, "embed", embed_and_refuse_the_next)
+        patch.setattr(service._engine, "embed", embed_and_reject_the_next)
         with pytest.raises(AuthenticationError) as caught:
-            face.documents(face(service, **options), TEXTS)
+            interface.documents(interface(service, **options), TEXTS)
     arrived = [not np.isnan(row).all() for row in rows_of(caught.value.result)]
     service.clear()
 
-    rows = face.documents(face(service, **options), TEXTS)
+    rows = interface.documents(interface(service, **options), TEXTS)
 
     assert 0 < sum(arrived) < 23
     assert sent(service) == [text for text, kept in zip(TEXTS, arrived, strict=True) if not kept]
-    assert rows == face.documents(face(service), TEXTS)
+    assert rows == interface.documents(interface(service), TEXTS)
 
 
-async def test_what_had_arrived_is_kept_where_the_call_is_cancelled(service, folder):
+async def test_vectors_that_arrived_are_cached_when_the_call_is_cancelled(service, folder):
     service.latency = 0.05
     embedder = core(service, folder, max_concurrency=1)
     waiting = asyncio.ensure_future(embedder.aembed_documents([f"t {n}" for n in range(500)]))
@@ -190,24 +197,24 @@ async def test_what_had_arrived_is_kept_where_the_call_is_cancelled(service, fol
 
 @each_class
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
-def test_a_long_text_is_one_vector(face, service, folder, long_text):
+def test_a_long_text_is_one_vector(interface, service, folder, long_text):
     texts = ["short", LONG, "short"]
-    first = face.documents(face(service, cache=folder, long_text=long_text), texts)
+    first = interface.documents(interface(service, cache=folder, long_text=long_text), texts)
     service.clear()
 
-    again = face.documents(face(service, cache=folder, long_text=long_text), texts)
+    again = interface.documents(interface(service, cache=folder, long_text=long_text), texts)
 
     assert service.requests == []
     assert np.allclose(again, first, atol=1e-7)
 
 
-@one_face_a_package
-def test_objects_and_threads_share_a_folder(face, service, folder):
-    expected = face.documents(face(service), TEXTS)
-    objects = [face(service, cache=folder) for _ in range(4)]
+@one_interface_per_package
+def test_objects_and_threads_share_a_folder(interface, service, folder):
+    expected = interface.documents(interface(service), TEXTS)
+    objects = [interface(service, cache=folder) for _ in range(4)]
 
     with ThreadPoolExecutor(16) as threads:
-        rows = list(threads.map(lambda n: face.documents(objects[n % 4], TEXTS), range(16)))
+        rows = list(threads.map(lambda n: interface.documents(objects[n % 4], TEXTS), range(16)))
 
     assert rows == [expected] * 16
     assert [sorted(path.name for path in folder.iterdir() if path.name == NAME)] == [[NAME]]
@@ -217,29 +224,29 @@ def test_objects_and_threads_share_a_folder(face, service, folder):
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))]
 )
-def test_a_copy_has_the_same_cache(face, service, folder, copied):
-    embeddings = face(service, cache=str(folder))
-    face.documents(embeddings, ["a"])
+def test_a_copy_has_the_same_cache(interface, service, folder, copied):
+    embeddings = interface(service, cache=str(folder))
+    interface.documents(embeddings, ["a"])
 
     again = copied(embeddings)
 
     assert again.cache == embeddings.cache == VectorCache(folder)
-    face.documents(again, ["a"])
+    interface.documents(again, ["a"])
     assert len(service.requests) == 1
 
 
 @each_class
-def test_a_dump_does_not_show_the_cache(face, service, folder):
-    made = face(service, cache=folder)
+def test_a_dump_does_not_show_the_cache(interface, service, folder):
+    made = interface(service, cache=folder)
 
     assert "cache" not in made.model_dump()
-    assert made.cache_namespace == face(service).cache_namespace
+    assert made.cache_namespace == interface(service).cache_namespace
 
 
 @each_class
-def test_the_key_and_the_texts_are_nowhere_in_the_cache(face, service, folder):
-    with face(service, cache=folder) as embeddings:
-        face.documents(embeddings, ["a very secret text"])
+def test_the_key_and_the_texts_are_nowhere_in_the_cache(interface, service, folder):
+    with interface(service, cache=folder) as embeddings:
+        interface.documents(embeddings, ["a very secret text"])
         kept = b"".join(path.read_bytes() for path in folder.iterdir())
 
     assert b"CREATE TABLE vectors" in kept
@@ -247,33 +254,33 @@ def test_the_key_and_the_texts_are_nowhere_in_the_cache(face, service, folder):
     assert b"secret text" not in kept
 
 
-@one_face_a_package
-def test_a_cache_that_cannot_be_used_costs_requests(face, service, tmp_path, caplog):
+@one_interface_per_package
+def test_without_a_usable_cache_texts_are_sent(interface, service, tmp_path, caplog):
     (tmp_path / "file").touch()
-    embeddings = face(service, cache=tmp_path / "file" / "folder")
+    embeddings = interface(service, cache=tmp_path / "file" / "folder")
 
-    rows = [face.documents(embeddings, TEXTS) for _ in range(2)]
+    rows = [interface.documents(embeddings, TEXTS) for _ in range(2)]
 
-    assert rows[0] == rows[1] == face.documents(face(service), TEXTS)
+    assert rows[0] == rows[1] == interface.documents(interface(service), TEXTS)
     assert embeddings.usage.requests == 6
     assert len([record for record in caplog.records if "cannot be used" in record.message]) == 1
 
 
 @each_class
-def test_a_damaged_cache_costs_requests(face, service, folder, caplog):
-    with face(service, cache=folder) as embeddings:
-        first = face.documents(embeddings, TEXTS)
+def test_with_a_damaged_cache_texts_are_sent(interface, service, folder, caplog):
+    with interface(service, cache=folder) as embeddings:
+        first = interface.documents(embeddings, TEXTS)
     file = folder / NAME
     file.write_bytes(file.read_bytes()[: 40 * 1024])
 
-    embeddings = face(service, cache=folder)
+    embeddings = interface(service, cache=folder)
 
-    assert face.documents(embeddings, TEXTS) == face.documents(embeddings, TEXTS) == first
+    assert interface.documents(embeddings, TEXTS) == interface.documents(embeddings, TEXTS) == first
     assert embeddings.usage.cached == 23
     assert "It is made anew" in caplog.text
 
 
-def test_a_slow_disk_holds_up_nobody_else(service, folder, monkeypatch):
+def test_a_slow_disk_does_not_delay_other_calls(service, folder, monkeypatch):
     may_go_on = threading.Event()
     read = VectorFile.read
 
@@ -293,7 +300,7 @@ def test_a_slow_disk_holds_up_nobody_else(service, folder, monkeypatch):
         assert waiting.result().dense.shape == (1, 1024)
 
 
-def test_rows_of_another_length_than_the_caches_are_an_error_that_says_so(service, folder):
+def test_vectors_of_another_length_than_the_cached_ones_raise_an_error(service, folder):
     model = {"default_dimension": 64, "dimensions": (64, 32)}
     service.set_model("text-embedding-v9", **model)
     with core(service, folder, model="text-embedding-v9") as embedder:
@@ -323,7 +330,7 @@ class TestStreams:
 
 class TestSparse:
     @pytest.mark.parametrize("later", ["dense", "sparse", "dense&sparse"])
-    def test_both_kinds_are_kept_of_a_request_for_both(self, service, folder, later):
+    def test_both_vectors_of_a_request_are_cached(self, service, folder, later):
         first = core(service, folder, output="dense&sparse").embed_documents(TEXTS)
         service.clear()
 
@@ -337,7 +344,7 @@ class TestSparse:
             assert result.sparse.tokens == first.sparse.tokens
 
     @pytest.mark.parametrize("earlier", ["dense", "sparse"])
-    def test_both_are_asked_for_where_one_is_missing(self, service, folder, earlier):
+    def test_both_vectors_are_requested_if_either_is_missing(self, service, folder, earlier):
         core(service, folder, output=earlier).embed_documents(["a"])
         service.clear()
 
@@ -376,7 +383,7 @@ class TestSparse:
 
         assert both() == (first, 0)
 
-    def test_a_pair_asks_for_both_halves_where_one_is_missing(self, service, folder):
+    def test_a_pair_requests_both_vectors_if_either_is_missing(self, service, folder):
         options = {"api_key": API_KEY, "base_url": service.native_url, "cache": folder}
         QwenEmbeddings(**options).embed_documents(["a"])
         dense = QwenEmbeddings(**options)
@@ -416,7 +423,7 @@ class TestLlamaIndex:
         assert service.requests == []
         assert [node.embedding for node in again] == [node.embedding for node in first]
 
-    def test_what_worker_processes_paid_for_is_kept(self, service, folder):
+    def test_vectors_of_worker_processes_are_cached(self, service, folder):
         self.pipeline(service, folder).run(nodes=self.nodes(), num_workers=2)
         service.clear()
 
@@ -424,7 +431,7 @@ class TestLlamaIndex:
 
         assert service.requests == []
 
-    def test_an_index_that_is_made_again_sends_nothing(self, service, folder):
+    def test_an_index_that_is_rebuilt_sends_nothing(self, service, folder):
         for _ in range(2):
             service.clear()
             embedding = QwenEmbedding(api_key=API_KEY, base_url=service.native_url, cache=folder)
@@ -465,7 +472,7 @@ def printed(process):
 
 
 class TestProcesses:
-    def test_two_at_once_share_a_folder(self, service, folder):
+    def test_two_processes_at_once_share_a_folder(self, service, folder):
         program = "print(embedder().embed_documents(TEXTS).dense.tobytes().hex())"
         both = [start(program, service, folder) for _ in range(2)]
 
@@ -516,7 +523,7 @@ def embed():
         assert result.usage.cached == 50
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-    def test_a_child_that_needs_the_cache_alone_works(self, service, folder):
+    def test_a_forked_child_that_needs_only_the_cache_works(self, service, folder):
         program = """
 import multiprocessing, warnings
 warnings.simplefilter('ignore', DeprecationWarning)  # threads and fork, 3.12
@@ -530,7 +537,9 @@ with multiprocessing.get_context('fork').Pool(3) as pool:
         assert printed(start(program, service, folder)) == "[300, 200, 100, 1]\n"
         assert sum(len(request.body["input"]["texts"]) for request in service.requests) == 300
 
-    def test_a_program_that_ends_in_the_middle_keeps_what_had_arrived(self, service, folder):
+    def test_a_program_that_ends_during_a_call_keeps_the_vectors_that_arrived(
+        self, service, folder
+    ):
         service.latency = 0.05
         program = """
 import threading

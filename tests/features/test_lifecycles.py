@@ -20,30 +20,32 @@ import pytest
 from qwen_embed import ClosedError, QwenEmbedder
 from qwen_embed.emulator import Emulator
 from qwen_embed.runtime import event_loop
-from tests.support.faces import API_KEY, FACES
 from tests.support.held_engine import HeldEngine
+from tests.support.interfaces import API_KEY, INTERFACES
 
 TEXTS = [f"text {n}" for n in range(23)]
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-def test_two_event_loops_one_after_the_other(face, service):
-    embeddings = face(service)
-    first = face.documents(embeddings, TEXTS)
+def test_two_event_loops_one_after_the_other(interface, service):
+    embeddings = interface(service)
+    first = interface.documents(embeddings, TEXTS)
 
-    assert face.documents(embeddings, TEXTS) == first
-    assert face.query(embeddings, "a") == face.query(embeddings, "a")
+    assert interface.documents(embeddings, TEXTS) == first
+    assert interface.query(embeddings, "a") == interface.query(embeddings, "a")
 
 
 @pytest.mark.parametrize(
-    "face", [face for face in FACES if "async" not in face.name], ids=lambda face: face.name
+    "interface",
+    [interface for interface in INTERFACES if "async" not in interface.name],
+    ids=lambda interface: interface.name,
 )
-def test_a_blocking_call_works_inside_a_running_loop(face, service):
-    embeddings = face(service)
+def test_a_blocking_call_works_inside_a_running_loop(interface, service):
+    embeddings = interface(service)
 
     async def notebook_cell():
-        return face.documents(embeddings, TEXTS)
+        return interface.documents(embeddings, TEXTS)
 
     assert len(asyncio.run(notebook_cell())) == 23
 
@@ -67,12 +69,12 @@ async def test_an_async_call_leaves_the_callers_loop_free(service):
     assert ticks >= 3  # of 30 on an idle machine
 
 
-def test_many_threads_share_one_object(face, service):
-    embeddings = face(service)
-    expected = {text: face.query(embeddings, text) for text in TEXTS}
+def test_many_threads_share_one_object(interface, service):
+    embeddings = interface(service)
+    expected = {text: interface.query(embeddings, text) for text in TEXTS}
 
     with ThreadPoolExecutor(16) as threads:
-        rows = list(threads.map(lambda text: face.query(embeddings, text), TEXTS * 4))
+        rows = list(threads.map(lambda text: interface.query(embeddings, text), TEXTS * 4))
 
     assert rows == [expected[text] for text in TEXTS * 4]
 
@@ -103,7 +105,7 @@ async def test_cancelling_the_await_stops_the_requests(service):
     assert (await embedder.aembed_query("still works")).dense.shape == (1, 1024)
 
 
-async def test_the_callers_context_goes_along():
+async def test_calls_run_in_the_callers_context():
     tracing = contextvars.ContextVar("tracing", default="none")
     tracing.set("parent")
 
@@ -130,22 +132,22 @@ def test_a_blocking_call_on_the_background_loop_is_an_error_rather_than_a_deadlo
     [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
     ids=["copy", "deepcopy", "pickle"],
 )
-def test_a_copy_works_after_the_original_was_used_and_closed(face, service, copied):
-    embeddings = face(service, dimension=64)
-    row = face.query(embeddings, "a")
+def test_a_copy_works_after_the_original_was_used_and_closed(interface, service, copied):
+    embeddings = interface(service, dimension=64)
+    row = interface.query(embeddings, "a")
     other = copied(embeddings)
     embeddings.close()
 
-    assert face.query(other, "a") == row
+    assert interface.query(other, "a") == row
     assert other.usage.requests == 1
 
 
-def test_use_after_close_is_a_clear_error(face, service):
-    with face(service) as embeddings:
-        face.query(embeddings, "a")
+def test_use_after_close_is_a_clear_error(interface, service):
+    with interface(service) as embeddings:
+        interface.query(embeddings, "a")
 
     with pytest.raises(ClosedError, match="was closed"):
-        face.query(embeddings, "a")
+        interface.query(embeddings, "a")
     assert embeddings.usage.requests == 1
 
 
@@ -157,7 +159,7 @@ async def test_an_async_context_manager_closes(service):
         await embedder.aembed_query("a")
 
 
-def test_an_object_that_was_forgotten_closes_its_connections(service):
+def test_an_object_that_is_garbage_collected_closes_its_connections(service):
     embedder = QwenEmbedder(api_key=API_KEY, base_url=service.native_url)
     embedder.embed_query("a")
     gc.collect()
@@ -392,7 +394,7 @@ threading.Thread(target=work).start()
     assert done == ("(2, 1024)\n" * 2, "", 0)
 
 
-def test_a_first_call_after_the_main_threads_end_works_or_says_why_not(service):
+def test_a_first_call_after_the_main_thread_ends_works_or_raises_a_clear_error(service):
     done = run_program(
         """
 from qwen_embed import QwenEmbedError
@@ -410,7 +412,7 @@ threading.Thread(target=work).start()
     assert done == ("(1, 64)\n", "", 0)
 
 
-def test_a_call_in_an_exit_handler_works_or_says_why_not(service):
+def test_a_call_in_an_exit_handler_works_or_raises_a_clear_error(service):
     done = run_program(
         """
 import atexit
@@ -448,7 +450,7 @@ def test_an_interrupt_stops_a_blocking_call_at_once(service):
     assert time.monotonic() - started < 60
 
 
-def test_no_thread_but_one_is_left_by_many_objects(service):
+def test_many_objects_share_one_background_thread(service):
     before = set(threading.enumerate()) | {event_loop.current()._thread}
     for n in range(5):
         with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64) as embedder:
@@ -466,14 +468,14 @@ def held_service():
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_closing_ends_the_calls_of_other_threads_with_what_had_arrived(face, count):
+def test_closing_ends_calls_of_other_threads_with_the_vectors_that_arrived(interface, count):
     engine, service = held_service()
     with service, ThreadPoolExecutor(1) as thread:
-        embeddings = face(service, max_concurrency=2)
+        embeddings = interface(service, max_concurrency=2)
         engine.let_go()
-        face.query(embeddings, "opened")
+        interface.query(embeddings, "opened")
         engine.hold()
-        call = thread.submit(face.documents, embeddings, [f"text {n}" for n in range(count)])
+        call = thread.submit(interface.documents, embeddings, [f"text {n}" for n in range(count)])
         while len(service.requests) < 2:
             time.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""Texts that are too long for the model, the same through every face of the core."""
+"""Texts that are too long for the model, the same through every interface of the core."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qwen_embed import (
 )
 from qwen_embed.pipeline import long_text as long_text_module
 from qwen_embed.tokenizer import load_tokenizer
-from tests.support.faces import API_KEY, one_face_a_package
+from tests.support.interfaces import API_KEY, one_interface_per_package
 
 LIMIT = 8_192
 WORDS = ("the", "wind", "will", "rise", "over", "cold", "hill", "and", "sea")
@@ -25,7 +25,7 @@ LONG = " ".join(chain.from_iterable(product(WORDS, repeat=4)))
 """26,244 tokens, and nowhere the same for long."""
 
 
-def parts_of(text, limit=LIMIT):
+def chunks_of(text, limit=LIMIT):
     """Return a text's parts and their tokens."""
     return zip(*load_tokenizer().split(text, limit), strict=True)
 
@@ -48,11 +48,11 @@ def as_lists(result):
     return list(result.dense if isinstance(result, EmbeddingResult) else result)
 
 
-def test_the_first_tokens_are_sent(face, service):
-    parts, tokens = parts_of(LONG)
+def test_the_first_tokens_are_sent(interface, service):
+    parts, tokens = chunks_of(LONG)
     assert tokens[0] == LIMIT
 
-    [row, short] = face.documents(face(service, long_text="truncate"), [LONG, "short"])
+    [row, short] = interface.documents(interface(service, long_text="truncate"), [LONG, "short"])
 
     [request] = service.requests
     assert request.body == {
@@ -60,14 +60,14 @@ def test_the_first_tokens_are_sent(face, service):
         "input": {"texts": [parts[0], "short"]},
         "parameters": {"text_type": "document"},
     }
-    assert [row, short] == face.documents(face(service), [parts[0], "short"])
+    assert [row, short] == interface.documents(interface(service), [parts[0], "short"])
 
 
-@one_face_a_package
-def test_all_parts_are_sent_and_have_one_row(face, service):
-    parts, tokens = parts_of(LONG)
+@one_interface_per_package
+def test_all_chunks_are_sent_and_averaged_into_one_vector(interface, service):
+    parts, tokens = chunks_of(LONG)
 
-    [short, row] = face.documents(face(service, long_text="average"), ["short", LONG])
+    [short, row] = interface.documents(interface(service, long_text="average"), ["short", LONG])
 
     [request] = service.requests
     assert request.body == {
@@ -75,15 +75,15 @@ def test_all_parts_are_sent_and_have_one_row(face, service):
         "input": {"texts": ["short", *parts]},
         "parameters": {"text_type": "document"},
     }
-    [same, *rows] = face.documents(face(service), ["short", *parts])
+    [same, *rows] = interface.documents(interface(service), ["short", *parts])
     assert short == same
     assert np.allclose(row, unit_mean(rows, tokens), atol=1e-6)
 
 
-def test_a_long_query_goes_out_as_a_query(face, service):
+def test_a_long_query_is_sent_as_a_query(interface, service):
     options = {"long_text": "average", "instruct": "Find the wind", "dimension": 64}
 
-    row = face.query(face(service, **options), LONG)
+    row = interface.query(interface(service, **options), LONG)
 
     [request] = service.requests
     assert request.body["parameters"] == {
@@ -95,11 +95,11 @@ def test_a_long_query_goes_out_as_a_query(face, service):
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
-@one_face_a_package
-def test_a_long_text_given_twice_is_sent_once(face, service, long_text):
-    embeddings = face(service, long_text=long_text)
+@one_interface_per_package
+def test_a_long_text_given_twice_is_sent_once(interface, service, long_text):
+    embeddings = interface(service, long_text=long_text)
 
-    rows = face.documents(embeddings, [LONG, "short", LONG])
+    rows = interface.documents(embeddings, [LONG, "short", LONG])
 
     assert rows[0] == rows[2] != rows[1]
     assert len(sent(service)) == len(set(sent(service)))
@@ -107,48 +107,48 @@ def test_a_long_text_given_twice_is_sent_once(face, service, long_text):
 
 
 @pytest.mark.parametrize("long_text", ["error", "truncate", "average"])
-def test_texts_that_fit_by_their_bytes_are_not_counted(face, service, monkeypatch, long_text):
+def test_texts_that_fit_by_their_bytes_are_not_counted(interface, service, monkeypatch, long_text):
     monkeypatch.setattr(long_text_module, "load_tokenizer", lambda: pytest.fail("loaded"))
 
-    face.documents(face(service, long_text=long_text), ["a" * LIMIT, "风" * (LIMIT // 3)])
+    interface.documents(interface(service, long_text=long_text), ["a" * LIMIT, "风" * (LIMIT // 3)])
 
 
-@one_face_a_package
-def test_a_beginning_that_the_service_finds_too_long_is_shortened(face, service):
+@one_interface_per_package
+def test_a_truncated_text_that_is_still_too_long_is_shortened(interface, service):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
 
-    rows = face.documents(face(service, long_text="truncate"), ["short", LONG, "other"])
+    rows = interface.documents(interface(service, long_text="truncate"), ["short", LONG, "other"])
 
     [answered] = {text for text in sent(service) if LONG.startswith(text)}
     assert load_tokenizer().count(answered) == 5_970  # the third tenth less
     assert len(set(sent(service))) == len(sent(service)) == 3
-    assert rows == face.documents(face(service), ["short", answered, "other"])
+    assert rows == interface.documents(interface(service), ["short", answered, "other"])
 
 
-@one_face_a_package
-def test_a_part_that_the_service_finds_too_long_is_halved(face, service):
+@one_interface_per_package
+def test_a_chunk_that_is_still_too_long_is_split_in_two(interface, service):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
     texts = ["short", LONG, "other"]
 
-    rows = face.documents(face(service, long_text="average"), texts)
+    rows = interface.documents(interface(service, long_text="average"), texts)
 
     parts = sorted((text for text in sent(service) if text in LONG and text), key=LONG.find)
     tokens = [load_tokenizer().count(part) for part in parts]
     assert "".join(parts) == LONG
     assert max(tokens) == LIMIT // 2
     assert len(sent(service)) == len(parts) + 2
-    expected = unit_mean(face.documents(face(service), parts), tokens)
+    expected = unit_mean(interface.documents(interface(service), parts), tokens)
     assert np.allclose(rows[1], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
-@one_face_a_package
-def test_a_text_of_which_a_part_fails_fails_alone(face, service, long_text):
+@one_interface_per_package
+def test_a_text_fails_alone_if_one_of_its_chunks_fails(interface, service, long_text):
     service.set_model("text-embedding-v4", tokens_per_text=1_000)
     texts = [f"text {n}" for n in range(15)] + [LONG, "last"]
 
     with pytest.raises(PartialFailureError) as caught:
-        face.documents(face(service, long_text=long_text), texts)
+        interface.documents(interface(service, long_text=long_text), texts)
 
     [failure] = caught.value.failures
     assert failure.index == 15
@@ -158,35 +158,37 @@ def test_a_text_of_which_a_part_fails_fails_alone(face, service, long_text):
     assert [n for n, row in enumerate(rows) if row is None or np.isnan(row).all()] == [15]
 
 
-@one_face_a_package
-def test_a_parameter_that_the_service_always_refuses_does_not_shorten_the_corpus(face, service):
+@one_interface_per_package
+def test_a_rejected_parameter_does_not_shorten_every_text(interface, service):
     service.fail_next(5000, status=400, code="InvalidParameter", message="no such parameter")
     texts = [f"{n} {LONG[:40_000]}" for n in range(20)]
-    embeddings = face(service, long_text="truncate", max_concurrency=1, requests_per_minute=600_000)
+    embeddings = interface(
+        service, long_text="truncate", max_concurrency=1, requests_per_minute=600_000
+    )
 
     with pytest.raises(TextRejectedError, match="no such parameter"):
-        face.documents(embeddings, texts)
+        interface.documents(embeddings, texts)
 
     assert len(service.requests) < 40
 
 
-def test_a_model_whose_limit_is_not_known_is_sent_whole_texts(face, service):
+def test_texts_are_sent_whole_if_the_models_limit_is_unknown(interface, service):
     service.set_model(
         "text-embedding-v9", dimensions=(64,), default_dimension=64, tokens_per_text=100_000
     )
 
-    face.documents(face(service, model="text-embedding-v9", long_text="truncate"), [LONG])
+    interface.documents(interface(service, model="text-embedding-v9", long_text="truncate"), [LONG])
 
     assert sent(service) == [LONG]
 
 
-@one_face_a_package
-def test_a_progress_bar_counts_what_is_sent(face, service, capsys):
+@one_interface_per_package
+def test_a_progress_bar_counts_what_is_sent(interface, service, capsys):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
-    parts, _ = parts_of(LONG)
-    embeddings = face(service, long_text="average", show_progress_bar=True)
+    parts, _ = chunks_of(LONG)
+    embeddings = interface(service, long_text="average", show_progress_bar=True)
 
-    face.documents(embeddings, ["short", LONG])
+    interface.documents(embeddings, ["short", LONG])
 
     assert f"{1 + len(parts)}/{1 + len(parts)}" in capsys.readouterr().err
 
@@ -210,9 +212,9 @@ def test_a_pair_shares_the_requests_of_long_texts(service, kind, long_text):
     assert vectors.rows() == expected.sparse.rows()
 
 
-def test_a_sparse_row_has_the_largest_value_of_any_part(service):
+def test_a_sparse_vector_has_the_largest_value_of_any_chunk(service):
     options = {"api_key": API_KEY, "base_url": service.native_url, "output": "sparse"}
-    parts, _ = parts_of(LONG + "storm " * 5)
+    parts, _ = chunks_of(LONG + "storm " * 5)
     with QwenEmbedder(**options) as embedder:
         rows = embedder.embed_documents(parts).sparse.rows()
     with QwenEmbedder(**options, long_text="average") as embedder:
@@ -223,7 +225,7 @@ def test_a_sparse_row_has_the_largest_value_of_any_part(service):
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])
-def test_a_stream_has_a_row_for_each_text(service, long_text):
+def test_a_stream_yields_one_vector_per_text(service, long_text):
     options = {"api_key": API_KEY, "base_url": service.native_url, "long_text": long_text}
     texts = [f"text {n}" for n in range(30)]
     texts[17] = LONG

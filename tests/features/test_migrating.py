@@ -12,7 +12,7 @@ import pytest
 
 from qwen_embed.emulator import Emulator
 from qwen_embed.errors import QueryRoleWarning
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(
@@ -22,13 +22,13 @@ ORIGINS = ["dashscope", "llamaindex-dashscope", "openai", "self-hosted", "llamai
 
 
 @pytest.fixture
-def own_server():
+def self_hosted():
     with Emulator(backend="vllm") as server:
         yield server
 
 
 @pytest.fixture
-def run(service, own_server, monkeypatch):
+def run(service, self_hosted, monkeypatch):
     """Run a program with the addresses of emulators in place of those that it names."""
     dashscope = pytest.importorskip("dashscope")
     monkeypatch.setattr(dashscope, "api_key", None)
@@ -36,7 +36,7 @@ def run(service, own_server, monkeypatch):
     addresses = {
         "https://dashscope-intl.aliyuncs.com/api/v1": service.native_url,
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1": service.openai_url,
-        "http://127.0.0.1:8000/v1": own_server.openai_url,
+        "http://127.0.0.1:8000/v1": self_hosted.openai_url,
     }
 
     def run(program):
@@ -62,7 +62,7 @@ def test_every_origin_has_a_program():
 
 
 @pytest.mark.parametrize("place", range(len(ORIGINS)), ids=ORIGINS)
-def test_a_program_with_one_import_changed_gets_the_same_documents(run, place):
+def test_a_program_with_one_changed_import_gets_the_same_document_vectors(run, place):
     before, after = swapped(place)
 
     theirs, ours = run(before)[0], run(after)[0]
@@ -71,14 +71,14 @@ def test_a_program_with_one_import_changed_gets_the_same_documents(run, place):
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["dashscope", "openai"])
-def test_queries_stay_as_they_were_where_they_were_right_or_cannot_be(run, place):
+def test_query_vectors_stay_the_same_if_they_were_right_or_the_protocol_has_no_roles(run, place):
     before, after = swapped(place)
 
     assert np.allclose(run(before)[1], run(after)[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("place", [1], ids=["llamaindex-dashscope"])
-def test_queries_that_went_out_as_documents_go_out_as_queries(run, service, place):
+def test_queries_that_were_sent_as_documents_are_sent_as_queries(run, service, place):
     before, after = swapped(place)
 
     run(before)
@@ -91,13 +91,13 @@ def test_queries_that_went_out_as_documents_go_out_as_queries(run, service, plac
 
 
 @pytest.mark.parametrize("place", [3, 4], ids=["self-hosted", "llamaindex-openai-like"])
-def test_queries_of_open_weights_go_out_in_their_template(run, own_server, place):
+def test_queries_of_open_weight_models_are_sent_in_their_template(run, self_hosted, place):
     before, after = swapped(place)
 
     run(before)
-    theirs = own_server.requests[-1].body["input"]
+    theirs = self_hosted.requests[-1].body["input"]
     run(after)
-    ours = own_server.requests[-1].body["input"]
+    ours = self_hosted.requests[-1].body["input"]
 
     assert theirs == ["What does the wind do?"]
     assert ours == [
@@ -119,8 +119,8 @@ def longer(program):
 
 
 @pytest.mark.parametrize("place", range(len(ORIGINS)), ids=ORIGINS)
-def test_with_our_class_one_refusal_costs_no_corpus(run, service, own_server, place):
-    for server in (service, own_server):
+def test_with_our_class_one_rejected_text_fails_alone(run, service, self_hosted, place):
+    for server in (service, self_hosted):
         server.fail_next(1, status=429, code="Throttling.RateQuota", headers={"Retry-After": "0"})
 
     documents, _ = run(longer(swapped(place)[1]))
@@ -136,7 +136,7 @@ def test_with_our_class_one_refusal_costs_no_corpus(run, service, own_server, pl
     ],
     ids=["dashscope", "llamaindex-dashscope"],
 )
-def test_with_theirs_it_costs_rows(run, service, place, fault, caplog):
+def test_with_theirs_it_costs_vectors(run, service, place, fault, caplog):
     caplog.set_level(logging.CRITICAL)
     service.fail_next(1, **fault)
 
@@ -150,7 +150,7 @@ def test_with_theirs_it_costs_rows(run, service, place, fault, caplog):
     assert kept < 30
 
 
-def test_openais_class_sends_more_texts_than_the_service_takes_unless_told(run):
+def test_openais_class_sends_too_many_texts_per_request_by_default(run):
     before, after = swapped(2)
 
     with pytest.raises(Exception, match="should not be larger than 10"):

@@ -20,8 +20,8 @@ from qwen_embed import (
     RequestTimeoutError,
 )
 from qwen_embed.emulator import Emulator
-from tests.support.faces import API_KEY
 from tests.support.held_engine import HeldEngine
+from tests.support.interfaces import API_KEY
 
 TEXTS = [f"text {n}" for n in range(100)]
 
@@ -78,7 +78,7 @@ def sent(service):
     ],
     ids=["a query", "limits", "explain_match", "no documents"],
 )
-def test_whatever_the_sparse_object_does_first_the_dense_vectors_are_as_its_options_say(
+def test_dense_vectors_follow_their_own_options_whatever_the_sparse_object_does_first(
     service, pair_of, first
 ):
     dense = pair_of.make(**options(service, dimension=64, normalize=True))
@@ -117,7 +117,7 @@ def test_a_copy_shares_nothing_with_the_original(service, kind, copied):
     assert dimensions == [64, 64, 128, 128, 64, 64]
 
 
-def test_a_copy_that_would_leave_out_options_is_refused(service):
+def test_a_copy_without_some_options_raises_an_error(service):
     embedder = QwenEmbedder(**options(service, dimension=64))
 
     with pytest.raises(TypeError, match="model_copy"):
@@ -138,7 +138,7 @@ def bare_vector(service, text):
     ],
     ids=["a bare text behind it", "bare texts around it", "other metadata"],
 )
-def test_nodes_of_one_text_get_the_vector_of_the_text_alone(service, embedded):
+def test_nodes_with_the_same_text_get_the_vector_of_the_bare_text(service, embedded):
     dense = QwenEmbedding(**options(service))
     nodes = dense.sparse()
     dense.get_text_embedding_batch(embedded)
@@ -149,7 +149,7 @@ def test_nodes_of_one_text_get_the_vector_of_the_text_alone(service, embedded):
     assert vectors == [dict(zip(indices, values, strict=True))] * len(embedded)
 
 
-def test_nodes_of_one_text_are_told_apart_where_they_came_in_different_calls(service):
+def test_nodes_with_the_same_text_are_distinguished_if_they_came_in_different_calls(service):
     dense = QwenEmbedding(**options(service))
     nodes = dense.sparse()
     dense.get_text_embedding("k: 1\n\nthe cat")
@@ -161,7 +161,7 @@ def test_nodes_of_one_text_are_told_apart_where_they_came_in_different_calls(ser
     assert vectors == [dict(zip(indices, values, strict=True))] * 2
 
 
-def test_vectors_kept_for_a_call_are_kept_for_the_next_where_a_text_is_rejected(service, pair_of):
+def test_kept_vectors_stay_available_after_a_call_with_a_rejected_text(service, pair_of):
     dense = pair_of.make(**options(service))
     sparse = dense.sparse()
     pair_of.dense_documents(dense, TEXTS)
@@ -175,7 +175,7 @@ def test_vectors_kept_for_a_call_are_kept_for_the_next_where_a_text_is_rejected(
     assert {len(text) for text in sent(service)} == {50_000}
 
 
-def test_vectors_kept_for_a_call_are_kept_for_the_next_where_the_call_takes_too_long(pair_of):
+def test_kept_vectors_stay_available_after_a_call_that_times_out(pair_of):
     engine = HeldEngine()
     engine.let_go()
     with Emulator(engine=engine, api_key=API_KEY) as service:
@@ -195,7 +195,7 @@ def test_vectors_kept_for_a_call_are_kept_for_the_next_where_the_call_takes_too_
         dense.close()
 
 
-async def test_vectors_kept_for_a_call_are_kept_for_the_next_where_the_call_is_cancelled():
+async def test_kept_vectors_stay_available_after_a_call_that_is_cancelled():
     engine = HeldEngine()
     engine.let_go()
     with Emulator(engine=engine, api_key=API_KEY) as service:

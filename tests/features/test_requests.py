@@ -1,4 +1,4 @@
-"""What leaves for the service, the same through every face of the core."""
+"""What leaves for the service, the same through every interface of the core."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
 from qwen_embed.rate_limit.estimator import CAUTION
-from tests.support.faces import API_KEY, one_face_a_package
 from tests.support.held_engine import HeldEngine
+from tests.support.interfaces import API_KEY, one_interface_per_package
 
 PATH = "/api/v1/services/embeddings/text-embedding/text-embedding"
 INSTRUCT = "Given a question, retrieve passages that answer it"
@@ -22,50 +22,50 @@ def body(texts: list[str], **parameters: Any) -> dict[str, Any]:
     return {"model": "text-embedding-v4", "input": {"texts": texts}, "parameters": parameters}
 
 
-def test_a_list_goes_out_as_documents(face, service):
-    face.documents(face(service), ["风起了。", "The wind rises."])
+def test_a_list_is_sent_as_documents(interface, service):
+    interface.documents(interface(service), ["风起了。", "The wind rises."])
 
     [request] = service.requests
     assert request.path == PATH
     assert request.body == body(["风起了。", "The wind rises."], text_type="document")
 
 
-def test_a_query_goes_out_as_a_query(face, service):
-    face.query(face(service), "Who stole the tarts?")
+def test_a_query_is_sent_as_a_query(interface, service):
+    interface.query(interface(service), "Who stole the tarts?")
 
     [request] = service.requests
     assert request.path == PATH
     assert request.body == body(["Who stole the tarts?"], text_type="query")
 
 
-def test_every_option_that_the_service_knows_is_sent(face, service):
-    face.query(face(service, dimension=256, instruct=INSTRUCT), "Who?")
+def test_every_option_of_the_service_is_sent(interface, service):
+    interface.query(interface(service, dimension=256, instruct=INSTRUCT), "Who?")
 
     [request] = service.requests
     assert request.body == body(["Who?"], text_type="query", dimension=256, instruct=INSTRUCT)
 
 
-def test_documents_go_out_without_the_instruction(face, service):
-    face.documents(face(service, dimension=256, instruct=INSTRUCT), ["The wind rises."])
+def test_documents_are_sent_without_the_instruction(interface, service):
+    interface.documents(interface(service, dimension=256, instruct=INSTRUCT), ["The wind rises."])
 
     [request] = service.requests
     assert request.body == body(["The wind rises."], text_type="document", dimension=256)
 
 
-def test_the_key_and_the_workspace_go_out_as_headers(face, service):
-    face.query(face(service, workspace="ws-1"), "Who?")
+def test_the_key_and_the_workspace_are_sent_as_headers(interface, service):
+    interface.query(interface(service, workspace="ws-1"), "Who?")
 
     [request] = service.requests
-    assert request.api_key == face(service).api_key.get_secret_value()
+    assert request.api_key == interface(service).api_key.get_secret_value()
     assert {name.lower(): value for name, value in request.headers.items()}[
         "x-dashscope-workspace"
     ] == "ws-1"
 
 
-def test_the_text_is_sent_to_the_letter(face, service):
+def test_a_text_is_sent_unchanged(interface, service):
     text = "  line one\nline two\t«»\u0000 🎐  "
 
-    face.documents(face(service), [text])
+    interface.documents(interface(service), [text])
 
     assert service.requests[0].body["input"]["texts"] == [text]
 
@@ -73,28 +73,28 @@ def test_the_text_is_sent_to_the_letter(face, service):
 @pytest.mark.parametrize(
     ("model", "requests"), [("text-embedding-v4", 10), ("text-embedding-v2", 4)]
 )
-def test_requests_are_as_large_as_the_model_allows(face, service, model, requests):
-    face.documents(face(service, model=model), [f"text {n}" for n in range(95)])
+def test_requests_are_as_large_as_the_model_allows(interface, service, model, requests):
+    interface.documents(interface(service, model=model), [f"text {n}" for n in range(95)])
 
     assert len(service.requests) == requests
 
 
-def test_batch_size_is_honoured(face, service):
-    face.documents(face(service, batch_size=4), [f"text {n}" for n in range(8)])
+def test_batch_size_is_honoured(interface, service):
+    interface.documents(interface(service, batch_size=4), [f"text {n}" for n in range(8)])
 
     assert [len(request.body["input"]["texts"]) for request in service.requests] == [4, 4]
 
 
-def test_a_request_keeps_to_the_token_budget(face, service):
+def test_a_request_stays_within_the_token_budget(interface, service):
     texts = [letter * 30 for letter in "abcdef"]  # estimated at 10 tokens each
 
-    face.documents(face(service, max_request_tokens=25), texts)
+    interface.documents(interface(service, max_request_tokens=25), texts)
 
     assert [len(request.body["input"]["texts"]) for request in service.requests] == [2, 2, 2]
 
 
-def test_duplicates_are_sent_once_and_have_rows_of_their_own(face, service):
-    rows = face.documents(face(service), ["a", "b", "a", "a"])
+def test_duplicates_are_sent_once_and_each_gets_the_vector(interface, service):
+    rows = interface.documents(interface(service), ["a", "b", "a", "a"])
 
     assert service.requests[0].body["input"]["texts"] == ["a", "b"]
     assert rows[0] == rows[2] == rows[3] != rows[1]
@@ -102,41 +102,41 @@ def test_duplicates_are_sent_once_and_have_rows_of_their_own(face, service):
     assert rows[2][0] != 7.0
 
 
-def test_an_empty_list_sends_nothing(face, service):
-    assert face.documents(face(service), []) == []
+def test_an_empty_list_sends_nothing(interface, service):
+    assert interface.documents(interface(service), []) == []
     assert service.requests == []
 
 
-def test_rows_are_in_the_order_of_the_texts_when_the_service_shuffles(face, service):
+def test_vectors_are_in_the_order_of_the_texts_when_the_service_shuffles(interface, service):
     texts = [f"text number {n}" for n in range(37)]
-    expected = face.documents(face(service), texts)
+    expected = interface.documents(interface(service), texts)
     service.shuffle = True
 
-    assert face.documents(face(service), texts) == expected
+    assert interface.documents(interface(service), texts) == expected
 
 
-@one_face_a_package
-def test_a_smaller_cap_is_learnt_from_the_refusal(face, service):
+@one_interface_per_package
+def test_a_smaller_batch_limit_is_learned_from_the_error(interface, service):
     service.set_model("text-embedding-v4", texts_per_request=6)
     texts = [f"text {n}" for n in range(300)]
-    embeddings = face(service)
+    embeddings = interface(service)
 
-    rows = face.documents(embeddings, texts)
+    rows = interface.documents(embeddings, texts)
 
     statuses = Counter(request.status for request in service.requests)
     assert len(rows) == 300
     assert statuses[200] == 50
     assert statuses[400] <= 4
     service.clear()
-    face.documents(embeddings, texts)
+    interface.documents(embeddings, texts)
     assert Counter(request.status for request in service.requests) == {200: 50}
 
 
-@one_face_a_package
-def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
+@one_interface_per_package
+def test_no_text_is_embedded_twice_when_a_batch_is_too_large(interface, service):
     service.set_model("text-embedding-v4", texts_per_request=3)
 
-    face.documents(face(service), [f"text {n}" for n in range(40)])
+    interface.documents(interface(service), [f"text {n}" for n in range(40)])
 
     answered = Counter(
         text
@@ -148,53 +148,57 @@ def test_a_text_is_answered_once_whatever_the_cap_refuses(face, service):
     assert len(answered) == 40
 
 
-def test_requests_run_side_by_side_up_to_the_bound(face):
+def test_requests_run_concurrently_up_to_the_limit(interface):
     engine = HeldEngine()
     engine.let_go()
     with Emulator(api_key=API_KEY, engine=engine) as service, ThreadPoolExecutor(1) as thread:
-        embeddings = face(service, max_concurrency=8, requests_per_minute=600_000)
-        face.query(embeddings, "so that the latency is known, and no slow start any more")
+        embeddings = interface(service, max_concurrency=8, requests_per_minute=600_000)
+        interface.query(embeddings, "so that the latency is known, and no slow start any more")
         engine.hold()
 
-        call = thread.submit(face.documents, embeddings, [f"text {n}" for n in range(160)])
+        call = thread.submit(interface.documents, embeddings, [f"text {n}" for n in range(160)])
         engine.let_go_when_in_flight(service, 8)
 
         assert len(call.result()) == 160
         assert service.peak_in_flight == 8
 
 
-def test_an_unknown_model_gets_permissive_defaults_and_works(face, service):
+def test_an_unknown_model_gets_permissive_defaults_and_works(interface, service):
     service.set_model("text-embedding-v9", dimensions=(96,), default_dimension=96)
 
-    rows = face.documents(face(service, model="text-embedding-v9", dimension=96), ["a", "b"])
+    rows = interface.documents(
+        interface(service, model="text-embedding-v9", dimension=96), ["a", "b"]
+    )
 
     assert [len(row) for row in rows] == [96, 96]
 
 
-def test_two_objects_with_two_keys_and_hosts_work_side_by_side(face, service):
+def test_two_objects_with_two_keys_and_hosts_work_together(interface, service):
     with Emulator(api_key="sk-other") as other:
-        here = face(service, dimension=64)
-        there = face(other, api_key="sk-other", model="text-embedding-v3", dimension=128)
+        here = interface(service, dimension=64)
+        there = interface(other, api_key="sk-other", model="text-embedding-v3", dimension=128)
 
-        rows = [face.query(here, "a"), face.query(there, "a"), face.query(here, "b")]
+        rows = [interface.query(here, "a"), interface.query(there, "a"), interface.query(here, "b")]
 
         assert [len(row) for row in rows] == [64, 128, 64]
         assert len(service.requests) == 2
         assert [request.api_key for request in other.requests] == ["sk-other"]
 
 
-def test_a_progress_bar_counts_texts(face, service, capsys):
-    face.documents(face(service, show_progress_bar=True), [f"text {n}" for n in range(25)])
+def test_a_progress_bar_counts_texts(interface, service, capsys):
+    interface.documents(
+        interface(service, show_progress_bar=True), [f"text {n}" for n in range(25)]
+    )
 
     shown = capsys.readouterr().err
     assert "text-embedding-v4: 100%" in shown
     assert "25/25" in shown
 
 
-def test_usage_adds_up_over_calls(face, service):
-    embeddings = face(service, region="cn-beijing")
-    face.documents(embeddings, ["a", "b", "a"])
-    face.query(embeddings, "c")
+def test_usage_adds_up_over_calls(interface, service):
+    embeddings = interface(service, region="cn-beijing")
+    interface.documents(embeddings, ["a", "b", "a"])
+    interface.query(embeddings, "c")
 
     usage = embeddings.usage
     assert (usage.texts, usage.requests, usage.retries) == (4, 2, 0)
@@ -211,7 +215,7 @@ def test_usage_adds_up_over_calls(face, service):
     ],
     ids=["requests", "tokens"],
 )
-def test_a_told_quota_is_kept_without_a_refusal(service, told, texts):
+def test_a_configured_quota_is_respected_without_a_429(service, told, texts):
     """Through the core alone: it takes a second, more than which a quota lets through at once."""
     service.set_quota(**told)
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, **told) as embedder:
@@ -221,22 +225,22 @@ def test_a_told_quota_is_kept_without_a_refusal(service, told, texts):
 
 
 @pytest.mark.parametrize("option", ["requests_per_minute", "tokens_per_minute"])
-def test_a_quota_that_was_told_is_the_limit(face, service, option):
-    embeddings = face(service, **{option: 6000})
+def test_a_configured_quota_is_the_limit(interface, service, option):
+    embeddings = interface(service, **{option: 6000})
     before = embeddings.limits
 
-    face.query(embeddings, "a")
+    interface.query(embeddings, "a")
 
     assert getattr(before, option) == pytest.approx(6000 * CAUTION)
     assert embeddings.limits.requests_per_minute == before.requests_per_minute
     assert embeddings.limits.tokens_per_minute == before.tokens_per_minute
 
 
-@one_face_a_package
-def test_an_unknown_quota_loses_nothing_and_refuses_little(face, service):
+@one_interface_per_package
+def test_discovering_a_quota_loses_nothing_and_costs_few_429s(interface, service):
     service.set_quota(requests_per_minute=1200)
 
-    rows = face.documents(face(service), [f"text {n}" for n in range(300)])
+    rows = interface.documents(interface(service), [f"text {n}" for n in range(300)])
 
     assert len(rows) == 300
     statuses = Counter(request.status for request in service.requests)
@@ -251,27 +255,27 @@ def test_an_unknown_quota_loses_nothing_and_refuses_little(face, service):
         ("Throttling.AllocationQuota", "tokens_per_minute", "requests_per_minute"),
     ],
 )
-@one_face_a_package
-def test_a_refusal_shows_in_the_limits_of_every_object_of_the_account(
-    face, service, code, refused, other
+@one_interface_per_package
+def test_a_429_shows_in_the_limits_of_every_object_of_the_account(
+    interface, service, code, refused, other
 ):
     """What pace is found is tested in simulated time: here it depends on the machine."""
-    embeddings = face(service)
-    face.documents(embeddings, [f"warm {n}" for n in range(100)])
+    embeddings = interface(service)
+    interface.documents(embeddings, [f"warm {n}" for n in range(100)])
     unknown = embeddings.limits
     service.fail_next(status=429, code=code, message="slower")
 
-    face.documents(embeddings, [f"text {n}" for n in range(20)])
+    interface.documents(embeddings, [f"text {n}" for n in range(20)])
 
     assert getattr(unknown, refused) is getattr(unknown, other) is None
     assert Counter(request.status for request in service.requests) == {200: 12, 429: 1}
     assert getattr(embeddings.limits, refused) > 0
     assert getattr(embeddings.limits, other) is None
-    assert face(service).limits == embeddings.limits
+    assert interface(service).limits == embeddings.limits
 
 
 @pytest.mark.parametrize(("gzip", "asked"), [(False, "identity"), (True, "gzip")])
-def test_compressed_answers_are_asked_for_only_when_told(face, service, gzip, asked):
-    face.query(face(service, gzip=gzip), "a")
+def test_compressed_responses_are_requested_only_with_gzip(interface, service, gzip, asked):
+    interface.query(interface(service, gzip=gzip), "a")
 
     assert service.requests[0].headers["Accept-Encoding"] == asked

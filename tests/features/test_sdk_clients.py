@@ -17,7 +17,7 @@ from langchain_qwen_embed import QwenEmbeddings
 from llamaindex_qwen_embed import QwenEmbedding
 from qwen_embed import QwenEmbedder
 from qwen_embed.errors import AuthenticationError, ConnectionFailedError, RequestTimeoutError
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 NATIVE = [dashscope.Client, dashscope.AsyncClient]
 COMPATIBLE = [openai.OpenAI, openai.AsyncOpenAI]
@@ -58,7 +58,7 @@ def options(client, **more):
     return {"client": client, "dimension": 64, **template, **more}
 
 
-def test_texts_go_out_by_the_client_and_come_back_in_order(client, kind, service):
+def test_the_client_sends_the_texts_and_vectors_come_back_in_order(client, kind, service):
     texts = [f"text {n}" for n in range(25)]
     with QwenEmbedder(**options(client)) as embedder:
         rows = embedder.embed_documents(texts).dense
@@ -81,7 +81,7 @@ def test_texts_go_out_by_the_client_and_come_back_in_order(client, kind, service
 
 
 @pytest.mark.parametrize("make", [QwenEmbeddings, QwenEmbedding])
-def test_the_adapters_take_a_client_too(client, make, service):
+def test_the_adapters_accept_a_client_too(client, make, service):
     embeddings = make(**options(client))
     embed = getattr(embeddings, "embed_query", None) or embeddings.get_query_embedding
 
@@ -90,7 +90,7 @@ def test_the_adapters_take_a_client_too(client, make, service):
     assert len(service.requests) == 1
 
 
-def test_only_this_package_repeats(client, service, no_waiting):
+def test_only_this_package_retries(client, service, instant_retries):
     service.fail_next(2, status=500)
 
     with QwenEmbedder(**options(client, max_retries=1)) as embedder:
@@ -100,7 +100,7 @@ def test_only_this_package_repeats(client, service, no_waiting):
         assert embedder.embed_documents(["a"]).usage.retries == 0
 
 
-def test_a_refusal_is_typed_and_shows_no_key(connect, service):
+def test_a_rejection_is_a_typed_error_without_the_key(connect, service):
     wrong = "sk-wrong-0123456789"
     body = f'{{"error": {{"message": "Incorrect API key: {wrong}", "code": "invalid_api_key"}}}}'
     service.fail_next(1, status=401, body=body.encode())
@@ -112,14 +112,14 @@ def test_a_refusal_is_typed_and_shows_no_key(connect, service):
     assert wrong not in str(caught.value) + repr(embedder)
 
 
-def test_a_dropped_connection_is_repeated_here(client, service, no_waiting):
+def test_a_dropped_connection_is_retried_by_this_package(client, service, instant_retries):
     service.drop_next(1)
 
     with QwenEmbedder(**options(client)) as embedder:
         assert embedder.embed_documents(["a"]).usage.retries == 1
 
 
-def test_a_service_that_is_gone_is_a_connection_error(connect):
+def test_a_service_that_has_stopped_is_a_connection_error(connect):
     client = connect(base_url="http://127.0.0.1:9/api/v1")
 
     with (
@@ -129,7 +129,7 @@ def test_a_service_that_is_gone_is_a_connection_error(connect):
         embedder.embed_query("a")
 
 
-def test_a_hang_is_cut_in_time(client, service):
+def test_a_request_that_hangs_times_out(client, service):
     service.latency = 1.0
 
     with (
@@ -140,7 +140,7 @@ def test_a_hang_is_cut_in_time(client, service):
     service.latency = 0.0
 
 
-def test_a_client_serves_until_the_last_object_that_has_it_is_closed(client, kind):
+def test_an_async_client_stays_open_until_its_last_object_is_closed(client, kind):
     first, second = QwenEmbedder(**options(client)), QwenEmbedder(**options(client))
     first.embed_query("a")
     second.embed_query("a")
@@ -209,14 +209,14 @@ def _http_client(kind, root, hook):
         {"gzip": True},
     ],
 )
-def test_what_the_client_has_is_not_said_again(client, own):
+def test_options_that_the_client_has_are_rejected(client, own):
     [name] = own
 
     with pytest.raises(ValidationError, match=f"{name}: the client has its own"):
         QwenEmbedder(**options(client, **own))
 
 
-def test_a_protocol_that_the_client_does_not_speak_is_refused(client, kind):
+def test_a_protocol_that_the_client_does_not_speak_is_rejected(client, kind):
     other = "openai" if kind in NATIVE else "native"
 
     with pytest.raises(ValidationError, match="the client speaks"):
@@ -224,7 +224,7 @@ def test_a_protocol_that_the_client_does_not_speak_is_refused(client, kind):
 
 
 @pytest.mark.parametrize("thing", [object(), "client", dashscope.TextEmbedding])
-def test_a_thing_that_is_no_client_is_refused_with_those_that_are(thing):
+def test_an_unknown_client_is_rejected_with_the_list_of_valid_ones(thing):
     with pytest.raises(ValidationError, match=r"dashscope\.Client, .*openai\.AsyncOpenAI"):
         QwenEmbedder(client=thing)
 
@@ -238,7 +238,7 @@ def test_a_copy_shares_the_client(client, copied):
 
 
 @pytest.mark.parametrize("make", [QwenEmbedder, QwenEmbeddings, QwenEmbedding])
-def test_a_pickle_is_refused_with_what_to_do(client, make):
+def test_a_pickle_raises_an_error_that_says_what_to_do(client, make):
     made = make(**options(client))
 
     with pytest.raises(TypeError, match="give api_key and base_url instead of client"):
@@ -259,7 +259,7 @@ def test_a_sparse_object_shares_the_clients_requests(service):
     assert len(service.requests) == 1
 
 
-def test_no_key_of_the_client_shows(client):
+def test_the_key_of_the_client_is_not_shown(client):
     made = QwenEmbedder(**options(client))
 
     shown = f"{made!r} {made} {made.model_dump()} {made.model_dump_json()} {made.cache_namespace}"

@@ -24,7 +24,7 @@ from qwen_embed import (
 from qwen_embed.config import user_warnings
 from qwen_embed.pipeline import retry
 from qwen_embed.runtime import event_loop
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 from tests.support.network import serving
 
 CLASSES = {
@@ -85,7 +85,7 @@ def test_the_key_is_in_no_representation(kind, outlet, service):
         assert API_KEY not in str(outlet(embeddings))
 
 
-def test_two_keys_make_one_hash_of_a_transformation():
+def test_the_key_does_not_change_the_hash_of_a_transformation():
     one, other = QwenEmbedding(api_key=API_KEY), QwenEmbedding(api_key="sk-another")
 
     hashes = {get_transformation_hash([TextNode(text="a", id_="1")], it) for it in (one, other)}
@@ -108,17 +108,17 @@ def everything_is_logged(caplog, monkeypatch):
 
 
 def test_the_key_is_in_no_log_and_no_warning(
-    face, service, everything_is_logged, recwarn, monkeypatch
+    interface, service, everything_is_logged, recwarn, monkeypatch
 ):
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.01)
     warnings.simplefilter("always")
-    embeddings = face(service, max_retries=1)
-    face.documents(embeddings, ["a", "b"])
+    embeddings = interface(service, max_retries=1)
+    interface.documents(embeddings, ["a", "b"])
     service.drop_next(1)
-    face.query(embeddings, "b")
+    interface.query(embeddings, "b")
     service.fail_next(1, status=401, code="InvalidApiKey", message=f"Incorrect key {API_KEY}")
     with pytest.raises(AuthenticationError):
-        face.query(embeddings, "c")
+        interface.query(embeddings, "c")
     embeddings.close()
 
     assert "Executing" in everything_is_logged.text  # asyncio's debug mode is on
@@ -126,21 +126,21 @@ def test_the_key_is_in_no_log_and_no_warning(
     assert [each for each in recwarn if API_KEY in str(each.message)] == []
 
 
-def refuses(**failure):
+def rejects(**failure):
     return lambda service: service.fail_next(9, **{"message": "no", **failure})
 
 
 FAILURES = {
-    "400": refuses(status=400, code="InvalidParameter"),
-    "401": refuses(status=401, code="InvalidApiKey"),
-    "403": refuses(status=403, code="AccessDenied"),
-    "429": refuses(status=429, code="Throttling"),
-    "500": refuses(status=500),
-    "307": refuses(status=307, headers={"Location": "/elsewhere"}),
-    "a refusal that repeats the key": refuses(status=401, message=f"Incorrect key: {API_KEY}"),
-    "a refusal with status 200": refuses(status=200, message=f"Incorrect key: {API_KEY}"),
-    "a page that repeats the key": refuses(status=502, body=b"<p>Bearer %s" % API_KEY.encode()),
-    "not JSON": refuses(status=200, body=b"<html>"),
+    "400": rejects(status=400, code="InvalidParameter"),
+    "401": rejects(status=401, code="InvalidApiKey"),
+    "403": rejects(status=403, code="AccessDenied"),
+    "429": rejects(status=429, code="Throttling"),
+    "500": rejects(status=500),
+    "307": rejects(status=307, headers={"Location": "/elsewhere"}),
+    "a refusal that repeats the key": rejects(status=401, message=f"Incorrect key: {API_KEY}"),
+    "a refusal with status 200": rejects(status=200, message=f"Incorrect key: {API_KEY}"),
+    "a page that repeats the key": rejects(status=502, body=b"<p>Bearer %s" % API_KEY.encode()),
+    "not JSON": rejects(status=200, body=b"<html>"),
     "lost": lambda service: service.drop_next(9),
     "cut short": lambda service: service.drop_next(9, when="body"),
     "late": lambda service: setattr(service, "latency", 5.0),
@@ -158,26 +158,30 @@ def texts_of(error):
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_the_key_is_in_no_error(face, service, failure):
-    embeddings = face(service, max_retries=0, timeout=0.1 if failure is FAILURES["late"] else 60)
+def test_the_key_is_in_no_error(interface, service, failure):
+    embeddings = interface(
+        service, max_retries=0, timeout=0.1 if failure is FAILURES["late"] else 60
+    )
     failure(service)
 
     with pytest.raises(Exception, match=r".") as caught:
-        face.documents(embeddings, ["a", "b"])
+        interface.documents(embeddings, ["a", "b"])
 
     assert [text for text in texts_of(caught.value) if API_KEY in text] == []
 
 
-def test_the_key_is_in_no_error_about_an_answer_that_is_no_http(face):
+def test_the_key_is_in_no_error_about_a_response_that_is_not_http(interface):
     async def echo(reader, writer):
         writer.write(await reader.readuntil(b"\r\n\r\n"))
         await writer.drain()
         await reader.read()
 
     with serving(echo) as port:
-        embeddings = face.make(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0)
+        embeddings = interface.make(
+            api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0
+        )
         with pytest.raises(Exception, match=r".") as caught:
-            face.documents(embeddings, ["a", "b"])
+            interface.documents(embeddings, ["a", "b"])
 
     assert [text for text in texts_of(caught.value) if API_KEY in text] == []
 
@@ -200,7 +204,7 @@ NO_KEYS = {
 }
 
 
-def refusal_of(make, **options):
+def error_of(make, **options):
     with pytest.raises(ValidationError) as caught:
         make(**options)
     error = caught.value
@@ -210,15 +214,15 @@ def refusal_of(make, **options):
 
 @pytest.mark.parametrize("name", ["api_key", "dashscope_api_key"])
 @pytest.mark.parametrize("key", NO_KEYS.values(), ids=NO_KEYS)
-def test_what_cannot_be_a_key_is_not_shown(face, name, key):
-    error, shown = refusal_of(face.make, **{name: key})
+def test_an_invalid_key_is_not_shown(interface, name, key):
+    error, shown = error_of(interface.make, **{name: key})
 
     assert [text for text in shown if API_KEY in text] == []
     assert API_KEY not in frames_of_ours(error)
 
 
-def test_a_number_for_a_key_is_not_shown(face):
-    _, shown = refusal_of(face.make, api_key=31415926535897)
+def test_a_number_as_key_is_not_shown(interface):
+    _, shown = error_of(interface.make, api_key=31415926535897)
 
     assert [text for text in shown if "31415926535897" in text] == []
 
@@ -226,46 +230,46 @@ def test_a_number_for_a_key_is_not_shown(face):
 @pytest.mark.parametrize(
     "options", [{"region": "mars"}, {"dimension": 3}, {"dimension": "many"}, {"max_retries": -1}]
 )
-def test_an_option_that_is_refused_does_not_show_the_key(face, options):
-    error, shown = refusal_of(face.make, api_key=API_KEY, **options)
+def test_an_invalid_option_does_not_show_the_key(interface, options):
+    error, shown = error_of(interface.make, api_key=API_KEY, **options)
 
     assert [text for text in shown if API_KEY in text] == []
     assert API_KEY not in frames_of_ours(error)
 
 
-def test_a_key_under_a_name_that_does_not_exist_is_not_shown(face):
-    _, shown = refusal_of(face.make, api_key="sk-another", apikey=API_KEY)
+def test_a_key_under_an_unknown_name_is_not_shown(interface):
+    _, shown = error_of(interface.make, api_key="sk-another", apikey=API_KEY)
 
     assert "apikey" in shown[0]
     assert [text for text in shown if API_KEY in text] == []
 
 
-def test_a_key_from_the_environment_is_not_shown_by_a_refusal(face, monkeypatch):
+def test_a_key_from_the_environment_is_not_shown_by_an_error(interface, monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", API_KEY)
 
-    error, shown = refusal_of(face.make, region="mars")
+    error, shown = error_of(interface.make, region="mars")
 
     assert [text for text in (*shown, frames_of_ours(error)) if API_KEY in text] == []
 
 
-def test_a_validated_dict_does_not_show_the_key(face):
-    _, shown = refusal_of(
-        lambda **options: face.make.model_validate(options), api_key=API_KEY, dimension=3
+def test_a_validated_dict_does_not_show_the_key(interface):
+    _, shown = error_of(
+        lambda **options: interface.make.model_validate(options), api_key=API_KEY, dimension=3
     )
 
     assert [text for text in shown if API_KEY in text] == []
 
 
-def test_a_copy_that_is_refused_does_not_show_the_key(face):
-    made = face.make(api_key="sk-another")
+def test_an_invalid_copy_does_not_show_the_key(interface):
+    made = interface.make(api_key="sk-another")
 
-    error, shown = refusal_of(made.model_copy, update={"api_key": API_KEY, "dimension": 3})
+    error, shown = error_of(made.model_copy, update={"api_key": API_KEY, "dimension": 3})
 
     assert [text for text in (*shown, frames_of_ours(error)) if API_KEY in text] == []
 
 
-def test_a_key_that_is_assigned_is_not_shown(face):
-    made = face.make(api_key="sk-another")
+def test_a_key_that_is_assigned_is_not_shown(interface):
+    made = interface.make(api_key="sk-another")
 
     with pytest.raises(TypeError) as caught:
         made.api_key = API_KEY
@@ -286,28 +290,28 @@ def no_host_was_warned_of(monkeypatch):
 
 @pytest.mark.usefixtures("no_host_was_warned_of")
 class TestPlainHttp:
-    def test_another_machine_is_warned_of_at_the_users_line(self, face):
+    def test_plain_http_to_another_machine_warns_at_the_users_line(self, interface):
         line = sys._getframe().f_lineno + 2
         with pytest.warns(InsecureHttpWarning, match=r"gateway\.test unencrypted") as caught:
-            face.make(api_key=API_KEY, base_url="http://gateway.test:8080")
+            interface.make(api_key=API_KEY, base_url="http://gateway.test:8080")
 
         assert [(each.filename, each.lineno) for each in caught] == [(__file__, line)]
         assert API_KEY not in str(caught[0].message)
 
-    def test_a_copy_is_warned_of_at_the_users_line(self, face):
-        made = face.make(api_key=API_KEY)
+    def test_a_copy_warns_at_the_users_line(self, interface):
+        made = interface.make(api_key=API_KEY)
 
         with pytest.warns(InsecureHttpWarning) as caught:
             made.model_copy(update={"base_url": "http://gateway.test"})
 
         assert [each.filename for each in caught] == [__file__]
 
-    def test_each_host_is_warned_of_once(self, face):
+    def test_each_host_is_named_in_one_warning(self, interface):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for host in ("one.test", "other.test", "one.test"):
-                face.make(api_key=API_KEY, base_url=f"http://{host}")
-            face.make(api_key=API_KEY, base_url="http://other.test/another/path")
+                interface.make(api_key=API_KEY, base_url=f"http://{host}")
+            interface.make(api_key=API_KEY, base_url="http://other.test/another/path")
 
         hosts = [re.search(r"\w+\.test", str(each.message))[0] for each in caught]
         assert hosts == ["one.test", "other.test"]
@@ -322,8 +326,8 @@ class TestPlainHttp:
             "https://gateway.test",
         ],
     )
-    def test_this_machine_and_encryption_are_not_warned_of(self, face, root):
+    def test_loopback_and_https_cause_no_warning(self, interface, root):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
 
-            face.make(api_key=API_KEY, base_url=root)
+            interface.make(api_key=API_KEY, base_url=root)

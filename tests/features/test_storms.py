@@ -22,11 +22,11 @@ from qwen_embed import (
 from qwen_embed.emulator import Emulator
 from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.pipeline.retry import RetryPolicy
-from tests.support.faces import API_KEY, one_face_a_package
+from tests.support.interfaces import API_KEY, one_interface_per_package
 
 
 @pytest.fixture
-def quick_repeats(monkeypatch):
+def fast_retries(monkeypatch):
     wait = RetryPolicy.wait
     monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.01)
 
@@ -41,7 +41,7 @@ def answered(service):
     )
 
 
-def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_repeats):
+def test_10_000_texts_survive_many_faults_whole_and_in_order(service, fast_retries):
     texts = [f"text {n}" for n in range(10_000)]
     options = {"api_key": API_KEY, "base_url": service.native_url, "dimension": 64}
     with QwenEmbedder(**options, max_retries=20) as embedder:
@@ -62,20 +62,20 @@ def test_10_000_texts_come_back_whole_and_in_order_from_a_storm(service, quick_r
             assert (again.embed_documents([texts[index]]).dense[0] == result.dense[index]).all()
 
 
-@one_face_a_package
-def test_a_storm_loses_nothing_through_any_face(face, service, quick_repeats):
+@one_interface_per_package
+def test_many_faults_lose_nothing_through_any_interface(interface, service, fast_retries):
     texts = [f"text {n}" for n in range(400)]
-    expected = face.documents(face(service, dimension=64), texts)
+    expected = interface.documents(interface(service, dimension=64), texts)
     service.clear()
     service.inject_faults(0.2, seed=7)
 
-    rows = face.documents(face(service, dimension=64, max_retries=20), texts)
+    rows = interface.documents(interface(service, dimension=64, max_retries=20), texts)
 
     assert rows == expected
     assert set(answered(service).values()) == {1}
 
 
-def test_a_text_at_fault_fails_alone_in_a_storm(service, quick_repeats):
+def test_a_rejected_text_fails_alone_among_many_faults(service, fast_retries):
     texts = [f"text {n}" for n in range(200)]
     texts[77] = "word " * 20_000
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_retries=20) as embedder:
@@ -91,14 +91,14 @@ def test_a_text_at_fault_fails_alone_in_a_storm(service, quick_repeats):
     assert len(innocent) == 199
 
 
-@one_face_a_package
-def test_a_call_that_takes_too_long_gives_back_what_is_done(face, service):
-    embeddings = face(service, total_timeout=0.6, max_concurrency=1, dimension=64)
-    face.query(embeddings, "so that there is a connection")
+@one_interface_per_package
+def test_a_call_that_times_out_returns_the_vectors_that_arrived(interface, service):
+    embeddings = interface(service, total_timeout=0.6, max_concurrency=1, dimension=64)
+    interface.query(embeddings, "so that there is a connection")
     service.latency = 0.05
 
     with pytest.raises(RequestTimeoutError, match=r"total_timeout, 0\.6 seconds") as caught:
-        face.documents(embeddings, [f"text {n}" for n in range(1000)])
+        interface.documents(embeddings, [f"text {n}" for n in range(1000)])
 
     done = caught.value.result
     rows = getattr(done, "dense", done)
@@ -108,8 +108,8 @@ def test_a_call_that_takes_too_long_gives_back_what_is_done(face, service):
     assert count % 10 == 0
 
 
-def test_a_call_within_its_time_is_not_cut(face, service):
-    assert len(face.documents(face(service, total_timeout=30.0), ["a", "b"])) == 2
+def test_a_call_within_its_time_is_not_stopped(interface, service):
+    assert len(interface.documents(interface(service, total_timeout=30.0), ["a", "b"])) == 2
 
 
 def test_a_stream_has_one_deadline(service):
@@ -143,9 +143,9 @@ def crowded_port():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
-@one_face_a_package
-def test_a_connection_that_is_never_there_is_given_up_in_time(face, crowded_port):
-    embeddings = face.make(
+@one_interface_per_package
+def test_a_connection_that_is_never_accepted_times_out(interface, crowded_port):
+    embeddings = interface.make(
         api_key=API_KEY,
         base_url=f"http://127.0.0.1:{crowded_port}/api/v1",
         connect_timeout=0.2,
@@ -153,7 +153,7 @@ def test_a_connection_that_is_never_there_is_given_up_in_time(face, crowded_port
     )
 
     with pytest.raises(RequestTimeoutError, match=r"No connection within 0\.2 seconds"):
-        face.query(embeddings, "a")
+        interface.query(embeddings, "a")
 
 
 TEXTS = st.lists(
@@ -183,7 +183,7 @@ def embedder(emulator):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=TEXTS)
-def test_any_texts_get_their_rows_or_one_error_that_names_those_at_fault(texts, emulator, embedder):
+def test_any_texts_get_their_vectors_or_one_error_names_the_invalid(texts, emulator, embedder):
     emulator.clear()
     faulty = [
         index

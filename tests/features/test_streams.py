@@ -14,7 +14,7 @@ from qwen_embed import (
     PartialFailureError,
     QwenEmbedder,
 )
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 
 async def gather(rows):
@@ -46,7 +46,7 @@ def embedder(service):
         yield embedder
 
 
-def test_rows_are_those_of_a_list_in_the_same_order(stream, embedder, service):
+def test_a_stream_yields_the_vectors_of_a_list_in_the_same_order(stream, embedder, service):
     service.shuffle = True
     texts = [f"text {n % 90}" for n in range(137)]
     got = []
@@ -83,7 +83,7 @@ def test_an_async_source_is_read_as_it_comes(embedder):
 
 
 @pytest.mark.parametrize("output", ["sparse", "dense&sparse"])
-def test_sparse_rows_come_along(stream, service, output):
+def test_a_stream_yields_sparse_vectors_too(stream, service, output):
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, output=output) as embedder:
         got = []
         stream(embedder, ["the wind", "rises"], got)
@@ -95,7 +95,7 @@ def test_sparse_rows_come_along(stream, service, output):
         assert np.array_equal(np.array([row[0] for row in got]), whole.dense)
 
 
-def test_a_text_that_fails_leaves_its_row_marked_and_is_named_at_the_end(stream, embedder):
+def test_a_failed_text_has_a_marked_place_and_is_named_at_the_end(stream, embedder):
     texts = [f"text {n}" for n in range(63)] + ["word " * 20_000] + ["last"]
     got = []
 
@@ -109,7 +109,7 @@ def test_a_text_that_fails_leaves_its_row_marked_and_is_named_at_the_end(stream,
     assert [n for n, row in enumerate(got) if np.isnan(row).all()] == [63]
 
 
-def test_a_text_that_cannot_be_embedded_ends_the_stream_after_the_rows_before(stream, embedder):
+def test_an_invalid_text_ends_the_stream_after_the_vectors_before_it(stream, embedder):
     got = []
 
     with pytest.raises(InputError, match=r"texts\[40\] on was sent.*texts\[43\]") as caught:
@@ -119,7 +119,7 @@ def test_a_text_that_cannot_be_embedded_ends_the_stream_after_the_rows_before(st
     assert len(got) == 40
 
 
-def test_what_no_retry_heals_ends_the_stream(stream, service):
+def test_a_permanent_failure_ends_the_stream(stream, service):
     got = []
     with (
         QwenEmbedder(api_key="sk-other", base_url=service.native_url) as embedder,
@@ -132,7 +132,7 @@ def test_what_no_retry_heals_ends_the_stream(stream, service):
 
 
 @pytest.mark.parametrize("texts", ["one text", b"bytes", 7])
-def test_a_source_that_gives_no_texts_is_refused(stream, embedder, texts):
+def test_a_source_without_texts_raises_an_error(stream, embedder, texts):
     with pytest.raises(InputError, match="one by one"):
         stream(embedder, texts, [])
 
@@ -145,7 +145,7 @@ def test_an_empty_stream_sends_nothing(stream, embedder, service):
     assert got == service.requests == []
 
 
-def test_a_stream_that_is_left_stops_its_requests(embedder, service):
+def test_a_stream_that_is_closed_early_stops_its_requests(embedder, service):
     rows = embedder.embed_stream(f"text {n}" for n in range(10_000))
     next(rows)
 

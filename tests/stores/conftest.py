@@ -27,7 +27,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def milvus_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def milvus_polls_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pymilvus ask soon whether an index is made, rather than after half a second."""
 
     def sleep(seconds: float) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from langchain_qwen_embed import QwenSparseEmbeddings
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 chromadb = pytest.importorskip("chromadb", reason="runs in .venv-langchain-stores")
 
@@ -23,7 +25,7 @@ def test_it_is_a_sparse_embedding_function(chroma):
     assert isinstance(chroma, chromadb.SparseEmbeddingFunction)
 
 
-def test_documents_and_queries_go_out_in_their_roles(chroma, service):
+def test_documents_and_queries_are_sent_in_their_roles(chroma, service):
     documents, [query] = chroma(TEXTS), chroma.embed_query(["where is item-7"])
 
     assert {type(vector) for vector in (*documents, query)} == {chromadb.SparseVector}
@@ -35,7 +37,7 @@ def test_documents_and_queries_go_out_in_their_roles(chroma, service):
     assert len(shared[1]) > len(shared[0])
 
 
-def test_a_collections_index_takes_it(chroma):
+def test_the_index_of_a_collection_accepts_it(chroma):
     schema = chromadb.Schema()
 
     schema.create_index(
@@ -50,16 +52,28 @@ def test_a_collections_index_takes_it(chroma):
     assert API_KEY not in saved
 
 
-def test_what_a_collection_saves_makes_the_object_again(chroma):
-    again = chroma.build_from_config(chroma.get_config())
+def test_an_object_restored_from_a_collection_makes_the_same_vectors(chroma):
+    restored = chroma.build_from_config(chroma.get_config())
 
+    assert restored.get_config() == chroma.get_config()
+    assert restored(TEXTS) == chroma(TEXTS)
+
+
+def test_a_collection_saves_every_option_that_changes_a_sparse_vector(chroma):
+    sparse = QwenSparseEmbeddings(instruct="Find it", long_text="truncate", empty_text="zero")
+
+    saved = sparse.for_chroma().get_config()
+
+    assert saved == sparse.vector_options
     assert (
-        again.get_config()
-        == chroma.get_config()
-        == {
+        saved.items()
+        >= {
             "model": "text-embedding-v4",
             "instruct": "Find it",
-            "long_text": "error",
-        }
+            "long_text": "truncate",
+            "empty_text": "zero",
+        }.items()
     )
-    assert again(TEXTS) == chroma(TEXTS)
+    assert json.loads(json.dumps(saved)) == saved
+    [nothing] = chroma.build_from_config(saved)([" "])
+    assert nothing.indices == []

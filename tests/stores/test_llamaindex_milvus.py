@@ -19,7 +19,7 @@ from llama_index.core.schema import MetadataMode, TextNode  # noqa: E402
 
 from llamaindex_qwen_embed import QwenEmbedding  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("milvus_is_asked_at_once")
+pytestmark = pytest.mark.usefixtures("milvus_polls_fast")
 
 CODES = [f"QX-{1000 + 7 * number}" for number in range(200)]
 TEXTS = [f"The spare part {code} lies on shelf {code[-2:]}. 备件在架上。" for code in CODES]
@@ -169,7 +169,7 @@ async def test_async_costs_the_same(service, dense, make_store):
 
 
 @INGEST
-def test_for_dense_vectors_alone_no_request_mentions_sparse_ones(
+def test_without_a_sparse_object_no_request_mentions_sparse_vectors(
     service, dense, make_store, ingest
 ):
     store = make_store()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.example_output import EXAMPLES, output_of
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 pytest.importorskip("llama_index.vector_stores.qdrant")
 
@@ -145,7 +145,7 @@ def test_a_query_is_one_request(service, client, dense, metadata):
 
 @pytest.mark.parametrize("metadata", [False, True], ids=["bare", "metadata"])
 @pytest.mark.parametrize("through", ["index", "pipeline"])
-async def test_async_adding_and_asking_cost_the_same(service, dense, through, metadata):
+async def test_async_adding_and_searching_cost_the_same(service, dense, through, metadata):
     client = AsyncQdrantClient(":memory:")
     store = make(dense, aclient=client)
     nodes = make_nodes(TEXTS, metadata=metadata)
@@ -167,7 +167,7 @@ async def test_async_adding_and_asking_cost_the_same(service, dense, through, me
     await client.close()
 
 
-def test_who_wants_dense_vectors_only_asks_for_no_others_and_holds_nothing(service, client, dense):
+def test_an_unpaired_dense_object_requests_and_keeps_no_sparse_vectors(service, client, dense):
     store = QdrantVectorStore("c", client=client, batch_size=100)
 
     index_nodes(store, dense, make_nodes(TEXTS, metadata=True))
@@ -197,7 +197,7 @@ def test_threads_that_share_a_pair_store_the_right_vectors(service, client, dens
     assert waiting(dense) == (0, 0)
 
 
-def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
+def test_codes_that_dense_search_misses_are_first_in_hybrid_search(client, dense):
     """With the engine `lexical` at the smallest dimension: see the test of LangChain's store."""
     nodes = [
         TextNode(text=part["text"], metadata=part, excluded_embed_metadata_keys=list(part))
@@ -224,7 +224,7 @@ def test_codes_that_dense_vectors_miss_are_found_first_by_both(client, dense):
 
 
 @pytest.fixture(scope="module")
-def run_before(tmp_path_factory):
+def first_run(tmp_path_factory):
     """Give the folder of a run of the example, and what it printed."""
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as patch:
@@ -233,8 +233,8 @@ def run_before(tmp_path_factory):
         return folder, output_of(EXAMPLE, folder)
 
 
-def test_the_example_finds_the_part_with_both_kinds_alone(run_before):
-    _, output = run_before
+def test_the_example_finds_the_part_by_hybrid_search_only(first_run):
+    _, output = first_run
 
     assert "local stand-in and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
@@ -244,13 +244,13 @@ def test_the_example_finds_the_part_with_both_kinds_alone(run_before):
     assert "The first, by: qx-7731b" in both
 
 
-def test_a_second_run_of_the_example_makes_the_collections_anew(run_before):
-    folder, output = run_before
+def test_a_second_run_of_the_example_recreates_the_collections(first_run):
+    folder, output = first_run
 
     assert output_of(EXAMPLE, folder) == output
 
 
-def test_with_a_key_the_example_asks_the_service_of_the_environment(tmp_path, monkeypatch):
+def test_with_a_key_the_example_calls_the_service_of_the_environment(tmp_path, monkeypatch):
     with Emulator(api_key="sk-own") as service:
         monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 pytest.importorskip("psycopg")
 pytest.importorskip("pgvector")
@@ -96,7 +96,9 @@ def test_both_kinds_can_be_indexed(base, example, embeddings):
     assert hits[0][1]["code"] == "QX-7731B"
 
 
-def test_codes_that_dense_vectors_miss_are_found_first_by_both(service, base, example, embeddings):
+def test_codes_that_dense_search_misses_are_first_in_hybrid_search(
+    service, base, example, embeddings
+):
     """With the engine `lexical` at the smallest dimension: see the test of LangChain's store."""
     fill(base, example, embeddings, CATALOGUE)
     codes = [part["code"] for part in CATALOGUE]
@@ -150,7 +152,7 @@ def test_the_example_starts_a_server_of_its_own(url, example, monkeypatch):
     assert "\n *1. " in output_of(example)
 
 
-def test_with_a_key_the_service_of_the_environment_is_asked(example, monkeypatch):
+def test_with_a_key_the_service_of_the_environment_is_called(example, monkeypatch):
     with Emulator(api_key="sk-own") as service:
         monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", service.native_url)

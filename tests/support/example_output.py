@@ -51,7 +51,7 @@ def output_of(example: str, *arguments: Any, environment: Mapping[str, str] | No
 
 def run_offline(example: str, *arguments: Any) -> str:
     """Run an example in an environment that names no service; return what it prints."""
-    with no_service_named():
+    with no_service_configured():
         return output_of(example, *arguments)
 
 
@@ -59,7 +59,7 @@ def run_with_key(
     example: str, *arguments: Any, environment: Mapping[str, str] | None = None
 ) -> Run:
     """Run an example with a key, and the emulator where the environment says the service is."""
-    with Emulator(api_key="sk-own") as service, no_service_named() as patch:
+    with Emulator(api_key="sk-own") as service, no_service_configured() as patch:
         patch.setenv("DASHSCOPE_API_KEY", service.api_key)
         patch.setenv("DASHSCOPE_BASE_URL", service.native_url)
         for name, value in (environment or {}).items():
@@ -68,7 +68,7 @@ def run_with_key(
 
 
 @contextlib.contextmanager
-def no_service_named() -> Iterator[pytest.MonkeyPatch]:
+def no_service_configured() -> Iterator[pytest.MonkeyPatch]:
     """Leave no name of a service in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [*os.environ]:

@@ -110,6 +110,15 @@ def test_rows_put_together_come_apart_as_they_were(rows):
     assert vectors.rows() == [dict(zip(row.indices, row.values, strict=True)) for row in rows]
 
 
+def test_a_row_gives_plain_dicts_and_lists():
+    row = SparseRow((2, 7), (1.0, 0.5), ("the", "wind"))
+
+    assert row.to_dict() == {2: 1.0, 7: 0.5}
+    assert row.to_lists() == ([2, 7], [1.0, 0.5])
+    assert SparseRow((), ()).to_dict() == {}
+    assert SparseRow((), ()).to_lists() == ([], [])
+
+
 def test_arrays_have_the_types_that_they_promise():
     vectors = SparseVectors.of([SparseRow((2, 7), (1.0, 0.5), ("the", "wind")), SparseRow((), ())])
 

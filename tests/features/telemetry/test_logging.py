@@ -12,7 +12,7 @@ from qwen_embed.rate_limit.limiter import Limits
 from qwen_embed.telemetry.events import CallRecord, observe
 from qwen_embed.telemetry.logs import Log
 from qwen_embed.usage import Usage
-from tests.support.faces import API_KEY, one_face_a_package
+from tests.support.interfaces import API_KEY, one_interface_per_package
 
 LOGGER = logging.getLogger("qwen_embed")
 
@@ -34,11 +34,11 @@ def lines(caplog):
     return at
 
 
-def test_a_call_is_a_line_at_info(face, service, caplog, lines):
+def test_a_call_is_a_line_at_info(interface, service, caplog, lines):
     caplog.set_level(logging.INFO, "qwen_embed")
-    made = face(service)
+    made = interface(service)
 
-    face.documents(made, [f"text {n}" for n in range(25)])
+    interface.documents(made, [f"text {n}" for n in range(25)])
 
     tokens = made.usage.tokens
     assert lines(logging.INFO) == [
@@ -47,7 +47,7 @@ def test_a_call_is_a_line_at_info(face, service, caplog, lines):
     assert lines(logging.DEBUG) == []
 
 
-def test_a_request_is_a_line_at_debug(service, caplog, lines, no_waiting):
+def test_a_request_is_a_line_at_debug(service, caplog, lines, instant_retries):
     caplog.set_level(logging.DEBUG, "qwen_embed")
     made = QwenEmbedder(api_key=API_KEY, base_url=service.native_url, dimension=64)
     service.fail_next(1, status=503, code="ServiceUnavailable")
@@ -70,7 +70,7 @@ def test_a_request_is_a_line_at_debug(service, caplog, lines, no_waiting):
     ]
 
 
-def test_a_pace_that_is_known_is_told(service, caplog, lines):
+def test_the_pace_is_logged_once_it_is_known(service, caplog, lines):
     caplog.set_level(logging.DEBUG, "qwen_embed")
     made = QwenEmbedder(
         api_key=API_KEY,
@@ -85,11 +85,11 @@ def test_a_pace_that_is_known_is_told(service, caplog, lines):
     assert "; pace: 1791 requests/min, 597000 tokens/min, " in line
 
 
-def test_a_call_that_fails_says_why(face, service, caplog, lines):
+def test_a_failed_call_is_logged_with_its_reason(interface, service, caplog, lines):
     caplog.set_level(logging.INFO, "qwen_embed")
 
     with pytest.raises(AuthenticationError):
-        face.query(face(service, api_key="sk-another-key"), "a")
+        interface.query(interface(service, api_key="sk-another-key"), "a")
 
     assert lines(logging.INFO) == [
         "text-embedding-v4, query: 1 texts in 1 requests (0 retries), 0 tokens, T s, "
@@ -97,30 +97,30 @@ def test_a_call_that_fails_says_why(face, service, caplog, lines):
     ]
 
 
-@one_face_a_package
-def test_texts_that_fail_are_counted(face, service, caplog, lines):
+@one_interface_per_package
+def test_texts_that_fail_are_counted(interface, service, caplog, lines):
     caplog.set_level(logging.INFO, "qwen_embed")
 
     with pytest.raises(PartialFailureError):
-        face.documents(face(service), ["a", "word " * 10_000])
+        interface.documents(interface(service), ["a", "word " * 10_000])
 
     [line] = lines(logging.INFO)
     assert line.endswith("T s, PartialFailureError: 1 texts failed")
 
 
-def test_no_text_is_in_any_line(face, service, caplog, lines):
+def test_no_text_is_in_any_line(interface, service, caplog, lines):
     caplog.set_level(logging.DEBUG)
     service.fail_next(9, status=400, code="SomeCode", message="bad: the wind over Shaoxing")
 
     with pytest.raises(Exception, match="Shaoxing"):
-        face.query(face(service), "the wind over Shaoxing")
+        interface.query(interface(service), "the wind over Shaoxing")
 
     assert len(lines(logging.DEBUG)) == len(lines(logging.INFO)) == 1
     assert "Shaoxing" not in caplog.text
 
 
-def test_a_program_that_sets_up_no_logging_hears_nothing(face, service, capfd):
-    face.query(face(service), "a")
+def test_without_a_logging_setup_nothing_is_printed(interface, service, capfd):
+    interface.query(interface(service), "a")
 
     assert any(isinstance(each, logging.NullHandler) for each in LOGGER.handlers)
     assert LOGGER.level == logging.NOTSET
@@ -136,7 +136,7 @@ def never():
 
 
 @pytest.mark.parametrize("level", [logging.WARNING, logging.INFO])
-def test_nothing_is_put_into_words_that_the_level_leaves_out(caplog, lines, level):
+def test_nothing_is_formatted_below_the_log_level(caplog, lines, level):
     caplog.set_level(level, "qwen_embed")
     log = Log(never)
 

@@ -26,7 +26,7 @@ from qwen_embed import (
 )
 from qwen_embed.emulator import Emulator
 from qwen_embed.transports.default import AiohttpTransport
-from tests.support.faces import API_KEY, one_face_a_package
+from tests.support.interfaces import API_KEY, one_interface_per_package
 from tests.support.network import port_of, serving
 
 PATH = "/services/embeddings/text-embedding/text-embedding"
@@ -84,17 +84,17 @@ def server_of(service):
 @pytest.mark.parametrize(
     ("embed", "text_type", "texts"),
     [
-        (lambda face, made: face.documents(made, ["wind", "sea", "wind"]), "document", 3),
-        (lambda face, made: face.query(made, "wind"), "query", 1),
+        (lambda interface, made: interface.documents(made, ["wind", "sea", "wind"]), "document", 3),
+        (lambda interface, made: interface.query(made, "wind"), "query", 1),
     ],
     ids=["documents", "query"],
 )
 def test_a_call_is_a_span_and_its_request_another_within(
-    face, service, spans, embed, text_type, texts
+    interface, service, spans, embed, text_type, texts
 ):
-    made = face(service, dimension=64)
+    made = interface(service, dimension=64)
 
-    embed(face, made)
+    embed(interface, made)
 
     call, request = spans.all
     assert (call.name, call.kind, parent_of(call)) == (
@@ -133,11 +133,11 @@ def test_a_call_is_a_span_and_its_request_another_within(
     assert call.start_time <= request.start_time < request.end_time <= call.end_time
 
 
-def test_a_call_belongs_to_the_span_that_the_caller_is_in(face, service, spans):
-    made = face(service)
+def test_a_call_belongs_to_the_span_that_the_caller_is_in(interface, service, spans):
+    made = interface(service)
 
     with spans.tracer.start_as_current_span("the user's") as outer:
-        face.documents(made, ["a"])
+        interface.documents(made, ["a"])
 
     [call] = spans.calls
     assert parent_of(call) == outer.context.span_id
@@ -178,15 +178,17 @@ async def test_tasks_that_share_an_object_keep_their_spans_apart(service, spans)
     assert inner == outer
 
 
-def test_every_request_of_a_call_is_a_span_of_its_own(face, service, spans):
-    face.documents(face(service), [f"text {n}" for n in range(25)])
+def test_every_request_of_a_call_is_a_span_of_its_own(interface, service, spans):
+    interface.documents(interface(service), [f"text {n}" for n in range(25)])
 
     [call] = spans.calls
     assert sorted(span.attributes["qwen_embed.texts"] for span in spans.requests) == [5, 10, 10]
     assert {parent_of(span) for span in spans.requests} == {call.context.span_id}
 
 
-def test_every_attempt_is_a_span_and_a_call_that_heals_is_no_error(service, spans, no_waiting):
+def test_every_attempt_is_a_span_and_a_call_that_recovers_is_no_error(
+    service, spans, instant_retries
+):
     service.fail_next(2, status=503, code="ServiceUnavailable")
 
     QwenEmbedder(api_key=API_KEY, base_url=service.native_url).embed_query("a")
@@ -206,9 +208,9 @@ def test_every_attempt_is_a_span_and_a_call_that_heals_is_no_error(service, span
     assert (call.attributes["qwen_embed.requests"], call.attributes["qwen_embed.retries"]) == (3, 2)
 
 
-def test_a_call_that_fails_ends_with_its_error(face, service, spans):
+def test_a_call_that_fails_ends_with_its_error(interface, service, spans):
     with pytest.raises(AuthenticationError) as caught:
-        face.query(face(service, api_key="sk-another-key"), "a")
+        interface.query(interface(service, api_key="sk-another-key"), "a")
 
     [call], [request] = spans.calls, spans.requests
     assert failure_of(call) == failure_of(request) == ("AuthenticationError", "401 InvalidApiKey")
@@ -216,37 +218,37 @@ def test_a_call_that_fails_ends_with_its_error(face, service, spans):
     assert dict(call.attributes).keys() >= {"qwen_embed.requests", "qwen_embed.retries"}
 
 
-@one_face_a_package
-def test_texts_that_fail_make_the_call_an_error(face, service, spans):
+@one_interface_per_package
+def test_texts_that_fail_make_the_call_an_error(interface, service, spans):
     with pytest.raises(PartialFailureError):
-        face.documents(face(service), ["wind", TOO_LONG, "sea"])
+        interface.documents(interface(service), ["wind", TOO_LONG, "sea"])
 
     [call] = spans.calls
     assert failure_of(call) == ("PartialFailureError", "1 texts failed")
     assert call.attributes["gen_ai.usage.input_tokens"] > 0
 
 
-def test_a_single_text_that_fails_is_told_by_its_own_error(face, service, spans):
+def test_a_single_text_that_fails_ends_the_span_with_its_own_error(interface, service, spans):
     with pytest.raises(TextRejectedError):
-        face.query(face(service), TOO_LONG)
+        interface.query(interface(service), TOO_LONG)
 
     assert {failure_of(span) for span in spans.all} == {
         ("TextRejectedError", "400 InvalidParameter")
     }
 
 
-def test_a_lost_connection_has_no_status(face, service, spans):
+def test_a_lost_connection_has_no_status(interface, service, spans):
     service.drop_next(1)
 
     with pytest.raises(ConnectionFailedError):
-        face.query(face(service, max_retries=0), "a")
+        interface.query(interface(service, max_retries=0), "a")
 
     [request] = spans.requests
     assert failure_of(request) == ("ConnectionFailedError", "ServerDisconnectedError")
     assert "http.response.status_code" not in request.attributes
 
 
-def test_a_call_that_is_cut_off_says_so_and_so_do_its_requests(service, spans):
+def test_a_call_that_times_out_ends_its_span_and_those_of_its_requests(service, spans):
     service.latency = 10.0
     made = QwenEmbedder(api_key=API_KEY, base_url=service.native_url, total_timeout=0.2)
 
@@ -272,14 +274,14 @@ async def test_a_call_that_is_cancelled_ends_its_spans(service, spans):
     assert [failure_of(span)[0] for span in spans.all] == ["CancelledError"] * 2
 
 
-def test_what_is_refused_before_anything_is_sent_has_no_span(face, service, spans):
+def test_an_invalid_text_makes_no_span(interface, service, spans):
     with pytest.raises(ValueError, match="empty"):
-        face.documents(face(service), ["a", ""])
+        interface.documents(interface(service), ["a", ""])
 
     assert spans.all == []
 
 
-def test_a_half_that_waited_is_a_call_of_no_request(service, spans):
+def test_a_kept_vector_is_a_call_without_requests(service, spans):
     dense = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url)
     sparse = dense.sparse()
 
@@ -323,9 +325,7 @@ class Remembering(BaseRateLimiter):
         return True
 
 
-def test_what_runs_on_the_way_belongs_to_the_span_of_its_call_or_request(
-    service, spans, monkeypatch
-):
+def test_spans_made_during_a_call_belong_to_its_span_or_its_requests(service, spans, monkeypatch):
     limiter = Remembering()
     made = QwenEmbeddings(api_key=API_KEY, base_url=service.native_url, rate_limiter=limiter)
     sent_in = []
@@ -342,23 +342,23 @@ def test_what_runs_on_the_way_belongs_to_the_span_of_its_call_or_request(
     assert sent_in == [request.context.span_id]
 
 
-@one_face_a_package
-def test_a_provider_that_is_set_after_the_first_call_hears_of_the_next(face, service, monkeypatch):
+@one_interface_per_package
+def test_a_provider_set_after_the_first_call_gets_the_next_span(interface, service, monkeypatch):
     spans = Spans()
-    made = face(service)
-    face.query(made, "a")
+    made = interface(service)
+    interface.query(made, "a")
 
     spans.set(monkeypatch)
-    face.query(made, "b")
+    interface.query(made, "b")
 
     assert [span.name for span in spans.all] == ["embeddings text-embedding-v4", "POST"]
 
 
-def test_a_call_that_is_not_sampled_has_no_span(face, service, monkeypatch):
+def test_a_call_that_is_not_sampled_has_no_span(interface, service, monkeypatch):
     spans = Spans(sampler=ALWAYS_OFF)
     spans.set(monkeypatch)
 
-    assert len(face.query(face(service), "a")) == 1024
+    assert len(interface.query(interface(service), "a")) == 1024
     assert spans.all == []
 
 
@@ -370,7 +370,7 @@ def echo(service, status):
     service.fail_next(9, status=status, code="SomeCode", message=message)
 
 
-async def repeat_all(reader, writer):
+async def echo_all(reader, writer):
     """Answer with what was asked, which is no HTTP answer."""
     await reader.readuntil(b"\r\n\r\n")
     body = await reader.readuntil(b"}}")
@@ -379,8 +379,8 @@ async def repeat_all(reader, writer):
     await reader.read()
 
 
-def test_neither_key_nor_text_is_told_of_an_answer_that_is_no_http(spans):
-    with serving(repeat_all) as port:
+def test_neither_key_nor_text_is_in_the_span_of_a_response_that_is_not_http(spans):
+    with serving(echo_all) as port:
         made = QwenEmbedder(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", max_retries=0)
         with pytest.raises(ConnectionFailedError, match="Shaoxing"):
             made.embed_query(TEXT)
@@ -402,12 +402,12 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_neither_key_nor_text_is_in_any_span(face, service, spans, failure):
-    made = face(service, max_retries=0)
+def test_neither_key_nor_text_is_in_any_span(interface, service, spans, failure):
+    made = interface(service, max_retries=0)
     failure(service)
 
     try:
-        face.query(made, TEXT)
+        interface.query(made, TEXT)
     except Exception:
         assert failure is not FAILURES["none"]
 
@@ -417,7 +417,7 @@ def test_neither_key_nor_text_is_in_any_span(face, service, spans, failure):
     assert TEXT not in collected
 
 
-def test_a_server_of_ones_own_is_named_by_its_protocol_with_its_encoding(spans):
+def test_the_span_of_a_self_hosted_server_names_its_protocol_and_encoding(spans):
     with Emulator(backend="vllm") as server:
         made = QwenEmbedder(model="Qwen/Qwen3-Embedding-0.6B", base_url=server.openai_url)
         made.embed_query("wind")

@@ -16,7 +16,7 @@ from qwen_embed.pipeline.pairing import Claim, KeptVectors, TextKey, key_of
 from qwen_embed.pipeline.plan import plan_texts
 from qwen_embed.runtime.session import Session
 from qwen_embed.sparse import SparseRow
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 
 
 def key(text):

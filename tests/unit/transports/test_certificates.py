@@ -13,7 +13,7 @@ import trustme
 
 from qwen_embed import CertificateError, ConnectionFailedError, QwenEmbedder
 from qwen_embed.config.settings import EmbeddingSettings
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 from tests.support.network import ForwardProxy, port_of, relay_to, serving
 
 PROGRAM = f"""

@@ -12,7 +12,7 @@ import pytest
 from qwen_embed import InvalidResponseError, QwenEmbedder, ServiceError
 from qwen_embed.emulator import Emulator
 from qwen_embed.protocols.native import PATH
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 from tests.support.network import serving
 
 MIB = 1 << 20

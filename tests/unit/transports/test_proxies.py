@@ -10,7 +10,7 @@ import pytest
 
 from qwen_embed import ConnectionFailedError, InputError, QwenEmbedder, ServiceError
 from qwen_embed.transports.default import environment_proxy
-from tests.support.faces import API_KEY
+from tests.support.interfaces import API_KEY
 from tests.support.network import ForwardProxy, basic, port_of, serving
 
 ROOT = "http://service.test/api/v1"

@@ -20,7 +20,7 @@ Rows = list[list[float]]
 
 
 @dataclass(frozen=True)
-class Face:
+class Interface:
     """One of the ways in which users reach the core."""
 
     name: str
@@ -32,38 +32,38 @@ class Face:
         return self.make(**{"api_key": API_KEY, "base_url": service.native_url, **options})
 
 
-FACES = [
-    Face(
+INTERFACES = [
+    Interface(
         "core",
         QwenEmbedder,
         lambda core, texts: core.embed_documents(texts).dense.tolist(),
         lambda core, text: core.embed_query(text).dense[0].tolist(),
     ),
-    Face(
+    Interface(
         "core-async",
         QwenEmbedder,
         lambda core, texts: asyncio.run(core.aembed_documents(texts)).dense.tolist(),
         lambda core, text: asyncio.run(core.aembed_query(text)).dense[0].tolist(),
     ),
-    Face(
+    Interface(
         "langchain",
         QwenEmbeddings,
         lambda embeddings, texts: embeddings.embed_documents(texts),
         lambda embeddings, text: embeddings.embed_query(text),
     ),
-    Face(
+    Interface(
         "langchain-async",
         QwenEmbeddings,
         lambda embeddings, texts: asyncio.run(embeddings.aembed_documents(texts)),
         lambda embeddings, text: asyncio.run(embeddings.aembed_query(text)),
     ),
-    Face(
+    Interface(
         "llamaindex",
         QwenEmbedding,
         lambda embedding, texts: embedding.get_text_embedding_batch(texts),
         lambda embedding, text: embedding.get_query_embedding(text),
     ),
-    Face(
+    Interface(
         "llamaindex-async",
         QwenEmbedding,
         lambda embedding, texts: asyncio.run(embedding.aget_text_embedding_batch(texts)),
@@ -71,9 +71,13 @@ FACES = [
     ),
 ]
 
-one_face_a_package = pytest.mark.parametrize(
-    "face",
-    [face for face in FACES if face.name in ("core", "langchain", "llamaindex-async")],
-    ids=lambda face: face.name,
+one_interface_per_package = pytest.mark.parametrize(
+    "interface",
+    [
+        interface
+        for interface in INTERFACES
+        if interface.name in ("core", "langchain", "llamaindex-async")
+    ],
+    ids=lambda interface: interface.name,
 )
-"""In place of all faces, where a test takes time and what it guards is in the shared core."""
+"""In place of all interfaces, where a test takes time and what it guards is in the shared core."""
