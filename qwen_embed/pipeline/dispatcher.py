@@ -155,11 +155,11 @@ class Pipeline:
                 call.waiting -= 1
             batch = queue.take(self._cap)
             if batch is None:
-                self._limiter.give_back(permit)
+                self._limiter.cancel(permit)
                 return
             texts = [call.texts[index] for index in batch]
             tokens = sum(map(estimate_tokens, texts))
-            self._limiter.expect(permit, tokens)
+            self._limiter.update_estimate(permit, tokens)
             try:
                 answer = await self._ask(call, texts, tokens, permit)
             except BatchSizeError as error:
@@ -177,9 +177,9 @@ class Pipeline:
 
     async def _may_send(self, call: Call, tokens: float, *, again: bool = False) -> Permit:
         """Wait until a request may leave."""
-        permit = await self._limiter.acquire(tokens, again=again)
+        permit = await self._limiter.acquire(tokens, retry=again)
         if call.ended is not None:
-            self._limiter.give_back(permit)
+            self._limiter.cancel(permit)
             raise call.ended
         return permit
 
@@ -259,7 +259,7 @@ class Pipeline:
         if isinstance(failure, RateLimitError):
             # While the account serves others, a throttled request only has to wait its turn.
             asked = failure.retry_after or 0.0
-            waited = max(asked, self._limiter.starved_for() if starved else 0.0)
+            waited = max(asked, self._limiter.throttled_for() if starved else 0.0)
             if (starved or asked) and not self._retry.outlasts(waited):
                 raise failure
             if asked:
