@@ -96,7 +96,7 @@ class Client:
         """Return when the next request may leave."""
         if self.account.in_flight >= self.max_concurrency:
             return math.inf
-        self.account.wait(now)
+        self.account.record_waiting(now)
         return self.account.next_at(now)
 
 
@@ -201,5 +201,5 @@ class Run:
         else:
             outcome = Outcome(refused, retry_after=self.retry_after)
             self.refused_at.append(self._now)
-        self.clients[index].account.record(permit, outcome, self._now)
+        self.clients[index].account.record_outcome(permit, outcome, self._now)
         self._send(index)

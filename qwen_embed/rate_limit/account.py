@@ -179,7 +179,7 @@ class _Served:
 class Account:
     """What is known of an account's quotas for one model.
 
-    A request goes through `wait`, `next_at`, `grant` and `record`, in this order.
+    Each request takes four calls: `record_waiting`, `next_at`, `grant` and `record_outcome`.
 
     Args:
         published: The quotas that the service publishes for the model, per second, or `None`.
@@ -268,7 +268,7 @@ class Account:
         """Return an estimate of tokens, scaled by what was billed for earlier estimates."""
         return estimate * self._billed / self._estimated if self._estimated else estimate
 
-    def wait(self, now: float) -> None:
+    def record_waiting(self, now: float) -> None:
         """Record that a request is waiting to be sent."""
         self._handle(Waiting(now))
         if self.next_at(now) > now:
@@ -277,7 +277,7 @@ class Account:
     def next_at(self, now: float) -> float:
         """Return when the waiting request may be sent.
 
-        Infinity means that another request must end first.
+        Infinity means that another request must end first. Asking changes nothing.
         """
         match self.state:
             case Outage(probing=True):
@@ -326,7 +326,7 @@ class Account:
             self._estimators["tokens"].update_estimate(permit.tokens, tokens)
         permit.tokens = tokens
 
-    def record(self, permit: Permit, outcome: Outcome, now: float) -> None:
+    def record_outcome(self, permit: Permit, outcome: Outcome, now: float) -> None:
         """Record how a request ended."""
         self.in_flight -= 1
         self._pending.discard(permit)
@@ -470,7 +470,7 @@ class Account:
         return pace, request_size
 
     def _after_probe(self, outage: Outage, event: Ended) -> State:
-        """Return the state after a request has ended in an outage: most often a probe."""
+        """Return the state after a request has ended during an outage, usually a probe."""
         permit, now = event.permit, event.now
         if event.outcome.kind == "served":
             if permit.sent_at < outage.since:

@@ -102,7 +102,7 @@ class SharedLimiter:
         """Return when the embedder's next request may be sent."""
         due = limiter.next_at(now)
         if due <= now + _TIMER_RESOLUTION:
-            self.account.wait(now)
+            self.account.record_waiting(now)
             due = self.account.next_at(now)
         return due
 
@@ -252,7 +252,7 @@ class Limiter:
     def release(self, permit: Permit, outcome: Outcome) -> None:
         """Return the permit of a request that has ended."""
         self._in_flight -= 1
-        self._shared.account.record(permit, outcome, self._shared.clock())
+        self._shared.account.record_outcome(permit, outcome, self._shared.clock())
         self._shared.admit_waiting()
 
     def cancel(self, permit: Permit) -> None:

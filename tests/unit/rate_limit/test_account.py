@@ -22,7 +22,7 @@ def configured(requests=None, tokens=None):
 
 
 def next_at(account, now):
-    account.wait(now)
+    account.record_waiting(now)
     return account.next_at(now)
 
 
@@ -157,7 +157,7 @@ def test_repeated_burst_throttling_has_a_lowest_pace():
     now = 0.0
     for kind in ["served", "requests", "served", "requests", "requests", *["burst"] * 12]:
         now = max(now, next_at(account, now))
-        account.record(account.grant(now, 100.0), Outcome(kind, tokens=100), now + 0.1)
+        account.record_outcome(account.grant(now, 100.0), Outcome(kind, tokens=100), now + 0.1)
         now += 0.1
 
     assert next_at(account, now) - now <= 11
@@ -179,7 +179,7 @@ def test_the_next_request_is_sent_eventually_whatever_the_outcomes(kinds):
         assert due < math.inf
         now = max(now, due)
         permit = account.grant(now, 100.0)
-        account.record(permit, Outcome(kind, tokens=100), now + 0.1)
+        account.record_outcome(permit, Outcome(kind, tokens=100), now + 0.1)
         now += 0.1
 
     assert account.in_flight == 0
@@ -199,7 +199,7 @@ def test_only_four_requests_are_sent_until_one_is_served():
     now, permits = send(account, 0.0, TUNING.initial_concurrency)
     assert next_at(account, now) == math.inf
 
-    account.record(permits[0], Outcome("served"), now + 0.1)
+    account.record_outcome(permits[0], Outcome("served"), now + 0.1)
 
     assert next_at(account, now + 0.1) < math.inf
 
@@ -208,7 +208,7 @@ def test_a_long_retry_after_delays_all_requests_and_a_short_one_only_its_own():
     for retry_after, delayed in ((30.0, True), (1.0, False)):
         account = configured(requests=10.0)
         now, (permit,) = send(account, 0.0, 1)
-        account.record(permit, Outcome("requests", retry_after=retry_after), now + 0.1)
+        account.record_outcome(permit, Outcome("requests", retry_after=retry_after), now + 0.1)
 
         assert (next_at(account, now + 0.1) >= now + 0.1 + retry_after) == delayed
 
@@ -216,11 +216,11 @@ def test_a_long_retry_after_delays_all_requests_and_a_short_one_only_its_own():
 def test_throttling_for_a_burst_halves_the_pace_and_slows_its_growth():
     account = configured(requests=100.0)
     now, permits = send(account, 0.0, 1)
-    account.record(permits[0], Outcome("served"), now + 0.1)
+    account.record_outcome(permits[0], Outcome("served"), now + 0.1)
     before = account.known_pace("requests")
     now, permits = send(account, now + 0.1, 1)
 
-    account.record(permits[0], Outcome("burst"), now + 0.1)
+    account.record_outcome(permits[0], Outcome("burst"), now + 0.1)
 
     assert account.known_pace("requests") == pytest.approx(before / 2)
     now, permits = send(account, now + 0.1, 8)
@@ -230,7 +230,7 @@ def test_throttling_for_a_burst_halves_the_pace_and_slows_its_growth():
 def test_concurrency_follows_from_pace_and_latency():
     account = configured(requests=30.0)
     now, permits = send(account, 0.0, 1)
-    account.record(permits[0], Outcome("served"), now + 0.1)
+    account.record_outcome(permits[0], Outcome("served"), now + 0.1)
 
     assert account.concurrency == math.ceil(1.5 * 30 * TUNING.safety_margin * 0.1) + 2
 
@@ -239,19 +239,19 @@ def test_after_four_429s_in_a_row_one_request_at_a_time_probes():
     account = configured(requests=100.0)
     now, permits = send(account, 0.0, 4)
     for permit in permits:
-        account.record(permit, Outcome("requests"), now + 0.1)
+        account.record_outcome(permit, Outcome("requests"), now + 0.1)
 
     now, (probe,) = send(account, now + 0.1, 1)
     assert probe.probe
     assert next_at(account, now) == math.inf
-    account.record(probe, Outcome("requests"), now + 0.1)
+    account.record_outcome(probe, Outcome("requests"), now + 0.1)
     first_wait = next_at(account, now + 0.1) - (now + 0.1)
     now, (probe,) = send(account, now + 0.1, 1)
-    account.record(probe, Outcome("requests"), now + 0.1)
+    account.record_outcome(probe, Outcome("requests"), now + 0.1)
     assert next_at(account, now + 0.1) - (now + 0.1) == pytest.approx(2 * first_wait)
 
     now, (probe,) = send(account, now + 0.1, 1)
-    account.record(probe, Outcome("served"), now + 0.1)
+    account.record_outcome(probe, Outcome("served"), now + 0.1)
     now, permits = send(account, now + 0.1, 1)
     assert not permits[0].probe
 
@@ -261,7 +261,7 @@ def test_token_estimates_are_scaled_by_what_was_billed():
     now, permits = send(account, 0.0, 4)
     for permit in permits:
         permit.tokens = 150.0
-        account.record(permit, Outcome("served", tokens=100), now + 0.1)
+        account.record_outcome(permit, Outcome("served", tokens=100), now + 0.1)
 
     assert account.expected_tokens(300) == pytest.approx(200)
 
@@ -270,11 +270,11 @@ def test_throttling_is_timed_from_the_first_429_until_a_request_is_served():
     account = Account()
     now, permits = send(account, 0.0, 1)
     assert account.throttled_for(now) == 0.0
-    account.record(permits[0], Outcome("requests"), 1.0)
+    account.record_outcome(permits[0], Outcome("requests"), 1.0)
 
     assert account.throttled_for(6.0) == pytest.approx(5.0)
     _, permits = send(account, 6.0, 1)
-    account.record(permits[0], Outcome("served"), 7.0)
+    account.record_outcome(permits[0], Outcome("served"), 7.0)
     assert account.throttled_for(9.0) == 0.0
 
 
@@ -295,7 +295,7 @@ def test_a_quota_that_changes_at_random_is_followed():
 
 def end(account, permits, kind, now):
     for permit in permits:
-        account.record(permit, Outcome(kind, tokens=100), now)
+        account.record_outcome(permit, Outcome(kind, tokens=100), now)
 
 
 def warmed():
@@ -351,9 +351,9 @@ def test_measuring_ends_at_its_deadline_if_a_request_stays_in_flight():
     end(account, permits[:2], "requests", now + 0.1)
     deadline = account.state.deadline
 
-    account.wait(deadline - 0.001)
+    account.record_waiting(deadline - 0.001)
     assert isinstance(account.state, Measuring)
-    account.wait(deadline)
+    account.record_waiting(deadline)
 
     assert account.state == Paced()
 
@@ -427,7 +427,7 @@ def test_a_pace_grows_only_if_a_request_waited_for_it(waits):
 
     assert account.next_at(0.05) > 0.05
     if waits:
-        account.wait(0.05)
+        account.record_waiting(0.05)
     account.grant(0.2, 1.0)
 
     assert (account.known_pace("requests") > before) == waits
