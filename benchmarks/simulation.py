@@ -96,6 +96,7 @@ class Client:
         """Return when the next request may leave."""
         if self.account.in_flight >= self.max_concurrency:
             return math.inf
+        self.account.record_waiting(now)
         return self.account.next_at(now)
 
 
@@ -165,7 +166,7 @@ class Run:
         while (due := client.next_at(self._now)) <= self._now:
             tokens = self.tokens(self._random)
             expected = client.account.expected_tokens(tokens * 1.4)
-            permit = client.account.leave(self._now, expected)
+            permit = client.account.grant(self._now, expected)
             latency = self.latency * (1 + 0.2 * self._random.random())
             arrival = self._now + 0.05 * self.latency + 0.001 * self._random.random()
             answer = self._now + latency
@@ -200,5 +201,5 @@ class Run:
         else:
             outcome = Outcome(refused, retry_after=self.retry_after)
             self.refused_at.append(self._now)
-        self.clients[index].account.answer(permit, outcome, self._now)
+        self.clients[index].account.record_outcome(permit, outcome, self._now)
         self._send(index)

@@ -104,11 +104,11 @@ class Dispatcher:
                 call.workers_waiting -= 1
             batch = queue.take(self._batch_size)
             if batch is None:
-                self._limiter.give_back(permit)
+                self._limiter.cancel(permit)
                 return
             texts = [call.texts[index] for index in batch]
             tokens = sum(map(estimate_tokens, texts))
-            self._limiter.expect(permit, tokens)
+            self._limiter.update_estimate(permit, tokens)
             try:
                 response = await self._request(call, texts, tokens, permit)
             except BatchSizeError as error:
@@ -124,11 +124,11 @@ class Dispatcher:
                 call.usage.tokens += response.tokens
                 call.progress(len(batch))
 
-    async def _admit(self, call: Call, tokens: float, *, again: bool = False) -> Permit:
+    async def _admit(self, call: Call, tokens: float, *, retry: bool = False) -> Permit:
         """Wait until a request of the call may be sent."""
-        permit = await self._limiter.acquire(tokens, again=again)
+        permit = await self._limiter.acquire(tokens, retry=retry)
         if call.ended is not None:
-            self._limiter.give_back(permit)
+            self._limiter.cancel(permit)
             raise call.ended
         return permit
 
@@ -152,14 +152,14 @@ class Dispatcher:
                 step = self._retry.next_step(
                     failure,
                     failures=failures,
-                    throttled_for=self._limiter.starved_for() if throttled else None,
+                    throttled_for=self._limiter.throttled_for() if throttled else None,
                 )
                 if isinstance(step, Fail):
                     raise failure
                 if step.after:
                     await self._sleep(step.after)
             retries += 1
-            permit = await self._admit(call, tokens, again=True)
+            permit = await self._admit(call, tokens, retry=True)
 
     async def _attempt(
         self, call: Call, texts: Sequence[str], codec: Codec, permit: Permit, retries: int

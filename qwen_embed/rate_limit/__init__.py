@@ -1,1 +1,1 @@
-"""When requests may be sent, as an account's quotas and a user's options allow."""
+"""Decides when requests are sent, by an account's quotas and the user's options."""

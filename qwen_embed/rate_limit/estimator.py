@@ -1,13 +1,14 @@
-"""The pace that one quota of an account allows, learnt from what is served and what is refused.
+"""Estimates the rate that one quota of an account allows, from requests served and throttled.
 
-A quota counts requests or tokens. Nothing says how large it is or how it is kept: as a bucket that
-fills steadily, or by the second or the minute. What is certain is little, and all of it is used:
+A quota counts requests or tokens. Neither its size is known nor how the service enforces it: as a
+bucket that fills steadily, or by the second or the minute. Three facts are certain, and the
+estimate uses all of them:
 
-- A refusal means that the quota was used up when the request arrived.
-- What was served between two refusals is at most what the quota gave in between.
-- A pace at which a part of the requests was served allows about that part of it.
+- A 429 means that the quota was exhausted when the request arrived.
+- What was served between two 429s is at most what the quota gave in between.
+- If a share of the requests at some pace was served, the quota is about that share of the pace.
 
-All is arithmetic over times that are passed in; nothing here waits.
+All of it is arithmetic on times that are passed in; nothing waits.
 """
 
 from __future__ import annotations
@@ -16,69 +17,52 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-CAUTION = 0.995
-"""The part of a told or published quota that is used: clocks and networks are not exact."""
-
-# Found by search over simulated services; those of the tests are others.
-_MARKS_KEPT_SECONDS = 30.0
-_MOST_MARKS = 8
-_BELOW_PROVEN = 0.985  # of what was served between two refusals
-_BELOW_REFUSED = 0.97  # of the pace that was refused
-_TOWARDS_REFUSED = 0.2  # where between the two the next pace lies
-_PROVEN_AT_LEAST = 0.4  # of the pace that was refused, where nothing better is known
-_SAME = (0.75, 1.33)
-_GROWTH = 0.4  # a second, after the first refusal; a quarter of it after every further one
-_GROWTH_LESS = 0.25
-_LEAST_GROWTH = 0.003
-_MOST_GROWTH = 0.3
-_DOUBLING_SECONDS = 1.5  # of growth, as long as nothing is refused
-_SLOW_REQUESTS = 30  # of growth at a low pace, where seconds would be too short
-_CYCLE_REQUESTS = 20
-_REMEMBERED = 1024
-_SLOWEST_SECONDS = 10.0  # for one request
+from qwen_embed.rate_limit.pacer import Pacer
+from qwen_embed.rate_limit.tuning import TUNING
 
 
-class Spacing:
-    """Even spacing, without bursts.
+@dataclass(frozen=True)
+class ServedPeriod:
+    """What was served from the start, or from the last recovery, until an outage.
 
     Attributes:
-        next_at: When the next amount may be spent.
+        since: When its first request was sent.
+        requests: How many requests were served, including the one that ended the outage.
+        amount: The requests or tokens served before the outage, whichever the quota counts.
     """
 
-    def __init__(self) -> None:
-        self.next_at = -math.inf
-
-    def spend(self, now: float, seconds: float) -> None:
-        """Take a slot of so many seconds; a slot that was late does not delay those after it."""
-        self.next_at = (self.next_at if now - self.next_at <= seconds else now) + seconds
+    since: float
+    requests: int
+    amount: float
 
 
 @dataclass
-class _Mark:
-    """A moment when the quota was used up, and what was served of what was sent later."""
+class _Exhaustion:
+    """A moment when the quota was exhausted, and what was served of requests sent later."""
 
     sent_at: float
     served: float = 0.0
 
 
-class Rate(Spacing):
-    """The pace for one quota.
+class RateEstimator:
+    """Estimates the rate of one quota and paces requests by it.
 
-    After a refusal the pace lies between what was proven and what was refused. From there it grows:
-    fast while little is known, slowly once refusals have come at the same pace again and again, and
-    faster the longer nothing is refused, so that a quota which was raised is found.
+    After a 429 the pace is set between the pace that was served for certain and the pace that was
+    throttled. Then it grows: fast while confidence is low, slowly once several estimates have
+    agreed, and faster the longer nothing is throttled, so that a raised quota is discovered.
 
     Args:
-        pace: Amounts a second to begin with.
-        now: Seconds of the clock.
-        sureness: How often the pace has been found the same.
-        unit: The amount of one request.
-        ceiling: A pace never to be exceeded, or `None`.
+        pace: The initial pace, in requests or tokens per second.
+        now: The current time, in seconds.
+        confidence: How many estimates in a row have agreed.
+        request_size: What one request counts for: 1, or its tokens.
+        ceiling: A pace never to exceed, or `None`.
 
     Attributes:
-        pace: Amounts a second.
-        ceiling: A pace never to be exceeded, or `None`.
-        cut_at: When the pace was last lowered; what left before tells nothing new about it.
+        pacer: Spaces the requests.
+        pace: The current pace, in requests or tokens per second.
+        ceiling: A pace never to exceed, or `None`.
+        request_size: What one request counts for, on average.
     """
 
     def __init__(
@@ -86,175 +70,179 @@ class Rate(Spacing):
         pace: float,
         now: float,
         *,
-        sureness: int = 1,
-        unit: float = 1.0,
+        confidence: int = 1,
+        request_size: float = 1.0,
         ceiling: float | None = None,
     ) -> None:
-        super().__init__()
-        self.pace = max(pace, unit / _SLOWEST_SECONDS)
+        self.pacer = Pacer()
+        self.pace = max(pace, request_size / TUNING.slowest_request)
         self.ceiling = ceiling
-        self.cut_at = -math.inf
-        self._sureness = sureness
-        self._unit = unit
-        self._found = pace
-        self._before = (sureness, pace)
-        self._marks: deque[_Mark] = deque(maxlen=_MOST_MARKS)
-        self._served: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        self._served_since_found = 0
+        self.request_size = request_size
+        self._confidence = confidence
+        self._estimate = pace
+        self._previous = (confidence, pace)
+        self._exhaustions: deque[_Exhaustion] = deque(maxlen=TUNING.exhaustions_kept)
+        self._served: deque[tuple[float, float]] = deque(maxlen=TUNING.history)
+        self._served_since_lowered = 0
+        self._lowered_at = -math.inf
         self._growing_since = now
-        self._left_at: float | None = None
-        self._smooth = False
-        self._cycle = 0.0
+        self._sent_at: float | None = None
+        self._after_burst = False
+        self._growth_seconds = 0.0
 
-    @property
-    def unit(self) -> float:
-        """The amount of one request, about."""
-        return self._unit
-
-    def leave(self, now: float, amount: float, *, limiting: bool) -> None:
-        """Note that a request left.
+    def record_sent(self, now: float, amount: float, *, limited: bool) -> None:
+        """Record that a request is sent.
 
         Args:
             now: When.
-            amount: What it will cost.
-            limiting: Whether this pace, and not the caller, decided when: only then may it grow.
+            amount: What it is expected to count for.
+            limited: Whether the account delayed it, not the caller. Otherwise the pace was not
+                put to the test, so it does not grow.
         """
-        if self._left_at is None:
-            self._unit = amount
+        if self._sent_at is None:
+            self.request_size = amount
         else:
-            self._unit += (amount - self._unit) / 20
-            if limiting:
-                self._grow(now, min(now - self._left_at, 1.0))
-        self._left_at = now
-        self.spend(now, amount / self.pace)
+            self.request_size += (amount - self.request_size) / TUNING.request_size_samples
+            if limited:
+                self._grow(now, min(now - self._sent_at, 1.0))
+        self._sent_at = now
+        self.pacer.spend(now, amount / self.pace)
 
     def _grow(self, now: float, seconds: float) -> None:
-        slot = self._unit / self.pace
-        sure = min(1.0, (self._sureness - 1) / 3)
-        scale = max(1.0, sure * _SLOW_REQUESTS * slot, 2 * slot, self._cycle)
-        growth = max(_LEAST_GROWTH, _GROWTH * _GROWTH_LESS ** (self._sureness - 1))
-        if self._smooth:
-            growth = min(growth, 0.05)
-        doublings = min(20.0, (now - self._growing_since) / _DOUBLING_SECONDS / scale)
-        self.pace *= 1 + seconds * min(_MOST_GROWTH, growth * 2**doublings / scale)
-        if self.ceiling is not None:
-            self.pace = min(self.pace, self.ceiling)
+        slot = self.request_size / self.pace
+        steady = min(1.0, (self._confidence - 1) / TUNING.steady_confidence)
+        scale = max(
+            1.0,
+            steady * TUNING.slow_requests * slot,
+            TUNING.least_slow_requests * slot,
+            self._growth_seconds,
+        )
+        growth = TUNING.growth * TUNING.growth_per_confidence ** (self._confidence - 1)
+        growth = max(TUNING.least_growth, growth)
+        if self._after_burst:
+            growth = min(growth, TUNING.growth_after_burst)
+        doublings = (now - self._growing_since) / TUNING.growth_doubling / scale
+        growth *= 2 ** min(TUNING.most_doublings, doublings)
+        self.pace *= 1 + seconds * min(TUNING.most_growth, growth / scale)
+        self._respect_ceiling()
 
-    def correct(self, estimated: float, billed: float) -> None:
-        """Make up for an amount that was not what was estimated."""
-        self.next_at += (billed - estimated) / self.pace
+    def update_estimate(self, estimated: float, actual: float) -> None:
+        """Correct the amount of a request that was sent."""
+        self.pacer.extend((actual - estimated) / self.pace)
 
-    def serve(self, sent_at: float, amount: float) -> None:
-        """Note that a request was served."""
+    def record_served(self, sent_at: float, amount: float) -> None:
+        """Record that a request was served."""
         self._served.append((sent_at, amount))
-        self._served_since_found += 1
-        for mark in self._marks:
-            if sent_at > mark.sent_at:
-                mark.served += amount
+        self._served_since_lowered += 1
+        for exhaustion in self._exhaustions:
+            if sent_at > exhaustion.sent_at:
+                exhaustion.served += amount
 
-    def refuse(self, sent_at: float, now: float) -> None:
-        """Lower the pace for a refused request, unless it left before the pace was last lowered."""
-        if sent_at <= self.cut_at:
+    def record_throttled(self, sent_at: float, now: float) -> None:
+        """Lower the pace, unless the request was sent before the pace was last lowered."""
+        if sent_at <= self._lowered_at:
             return
-        served = self._served_since_found
-        part_served = self.pace * (served + 1) / (served + 2)
+        served = self._served_since_lowered
+        served_share = self.pace * (served + 1) / (served + 2)
         proven = min(self._proven(sent_at), self.pace)
-        low = _BELOW_PROVEN * max(proven, _PROVEN_AT_LEAST * part_served)
-        between = low + _TOWARDS_REFUSED * (part_served - low)
-        self._find(max(_BELOW_PROVEN * proven, min(_BELOW_REFUSED * self.pace, between)))
-        self.mark(sent_at, now)
+        low = TUNING.below_proven * max(proven, TUNING.least_proven * served_share)
+        between = low + TUNING.towards_throttled * (served_share - low)
+        highest = TUNING.below_throttled * self.pace
+        self._set_estimate(max(TUNING.below_proven * proven, min(highest, between)))
+        self.record_exhausted(sent_at, now)
 
     def _proven(self, sent_at: float) -> float:
-        """Return the pace that was served since the quota was used up before: the quota's least."""
-        kept = max(_MARKS_KEPT_SECONDS, 100 * self._unit / self.pace)
+        """Return the best pace served since an earlier exhaustion: the quota is no lower."""
+        kept = max(
+            TUNING.exhaustions_kept_seconds,
+            TUNING.exhaustions_kept_requests * self.request_size / self.pace,
+        )
         return max(
             (
-                (mark.served - self._unit) / (sent_at - mark.sent_at)
-                for mark in self._marks
-                if 0 < sent_at - mark.sent_at <= kept
+                (exhaustion.served - self.request_size) / (sent_at - exhaustion.sent_at)
+                for exhaustion in self._exhaustions
+                if 0 < sent_at - exhaustion.sent_at <= kept
             ),
             default=0.0,
         )
 
-    def _find(self, pace: float) -> None:
-        self._before = (self._sureness, self._found)
-        same = _SAME[0] < pace / self._found < _SAME[1]
-        self._sureness = min(self._sureness + 1, 12) if same else 1
-        self.pace = self._found = max(pace, self._unit / _SLOWEST_SECONDS)
+    def _set_estimate(self, pace: float) -> None:
+        self._previous = (self._confidence, self._estimate)
+        agrees = TUNING.agree_above < pace / self._estimate < TUNING.agree_below
+        self._confidence = min(self._confidence + 1, TUNING.most_confidence) if agrees else 1
+        self.pace = self._estimate = max(pace, self.request_size / TUNING.slowest_request)
 
-    def mark(self, sent_at: float, now: float) -> None:
-        """Note that the quota was used up when a request left, and that the pace is new."""
+    def record_exhausted(self, sent_at: float, now: float) -> None:
+        """Record that the quota was exhausted when a request was sent, and that the pace is new."""
         served = sum(amount for at, amount in self._served if at > sent_at)
-        self._marks.append(_Mark(sent_at, served))
-        self._begin(now)
-        self.next_at = max(self.next_at, now + self._unit / self.pace)
+        self._exhaustions.append(_Exhaustion(sent_at, served))
+        self._restart_growth(now)
+        self.pacer.delay_until(now + self.request_size / self.pace)
 
-    def _begin(self, now: float) -> None:
-        self.cut_at = self._growing_since = now
-        self._served_since_found = 0
-        self._smooth = False
+    def _restart_growth(self, now: float) -> None:
+        self._lowered_at = self._growing_since = now
+        self._served_since_lowered = 0
+        self._after_burst = False
 
-    def smooth(self, sent_at: float, now: float) -> None:
-        """Halve the pace and let it grow slowly: the service wants less of a rise, not less."""
-        if sent_at <= self.cut_at:
+    def record_burst(self, sent_at: float, now: float) -> None:
+        """Halve the pace and let it grow slowly: the service wants it raised more gradually."""
+        if sent_at <= self._lowered_at:
             return
-        self.pace = max(self.pace / 2, self._unit / _SLOWEST_SECONDS)
-        self._begin(now)
-        self._smooth = True
-        self.next_at = now + self._unit / self.pace
+        self.pace = max(
+            self.pace / TUNING.burst_divisor, self.request_size / TUNING.slowest_request
+        )
+        self._restart_growth(now)
+        self._after_burst = True
+        self.pacer.restart(now + self.request_size / self.pace)
 
-    def served_between(self, start: float, end: float) -> float:
-        """Return what was served of what was sent after `start` until `end`."""
-        return sum(amount for at, amount in self._served if start < at <= end)
-
-    def reopen(
-        self, sent_at: float, now: float, *, cycle: Cycle, refused_at: float, closed_at: float
+    def recover(
+        self,
+        sent_at: float,
+        now: float,
+        *,
+        period: ServedPeriod,
+        throttled_at: float,
+        outage_since: float,
     ) -> None:
-        """Find the pace after a time in which nothing was served: the quota is given by periods.
+        """Estimate the pace after an outage, which shows that the quota is renewed by periods.
 
         Args:
-            sent_at: When the request left that was served again.
-            now: Now.
-            cycle: What was served since the quota was open before.
-            refused_at: When the last request left that was refused.
-            closed_at: When it was found that nothing is served.
+            sent_at: When the request was sent that ended the outage.
+            now: The current time.
+            period: What was served before the outage.
+            throttled_at: When the last throttled request was sent.
+            outage_since: When the outage was noticed.
         """
-        seconds = sent_at - cycle.since
-        if seconds < 1.0:
-            pace = 0.7 * self.pace
+        seconds = sent_at - period.since
+        if seconds < TUNING.short_period:
+            pace = TUNING.after_short_period * self.pace
         else:
-            # Limits are by the minute and by the second too. The second ended between the last
-            # refusal and now.
-            a_second = (
-                self.served_between(sent_at - 1, sent_at)
-                - self._unit
-                + self.served_between(refused_at - 1, refused_at)
+            # The service has limits by the minute and by the second. The second ended at some time
+            # between the last 429 and now, hence the mean of the two.
+            in_a_second = (
+                self._served_between(sent_at - 1, sent_at)
+                - self.request_size
+                + self._served_between(throttled_at - 1, throttled_at)
             ) / 2
-            pace = max(cycle.served / seconds, a_second, self._unit / seconds)
-        self._sureness, self._found = self._before
-        self._find(pace)
-        enough = cycle.requests >= _CYCLE_REQUESTS
-        self._sureness = max(self._sureness, 3) if enough else 1
+            pace = max(period.amount / seconds, in_a_second, self.request_size / seconds)
+        # The last 429 came from the outage and not from the pace, so its estimate is undone.
+        self._confidence, self._estimate = self._previous
+        self._set_estimate(pace)
+        trusted = period.requests >= TUNING.trusted_period_requests
+        self._confidence = max(self._confidence, TUNING.trusted_period_confidence) if trusted else 1
+        self._respect_ceiling()
+        long = sent_at - outage_since > TUNING.long_outage
+        self._growth_seconds = seconds / TUNING.growth_periods if long else 0.0
+        self._exhaustions.clear()
+        self._exhaustions.append(_Exhaustion(sent_at))
+        self._restart_growth(now)
+        self._served_since_lowered = 1
+        self.pacer.restart(now + self.request_size / self.pace)
+
+    def _served_between(self, start: float, end: float) -> float:
+        """Return what was served of requests sent after `start` and until `end`."""
+        return sum(amount for at, amount in self._served if start < at <= end)
+
+    def _respect_ceiling(self) -> None:
         if self.ceiling is not None:
             self.pace = min(self.pace, self.ceiling)
-        self._cycle = seconds / 4 if sent_at - closed_at > 3 else 0.0
-        self._marks.clear()
-        self._marks.append(_Mark(sent_at))
-        self._begin(now)
-        self._served_since_found = 1
-        self.next_at = now + self._unit / self.pace
-
-
-@dataclass
-class Cycle:
-    """What was served since a quota was last open after a time in which nothing was.
-
-    Attributes:
-        since: When the first of it left.
-        requests: How many requests.
-        served: The amount, in what the quota counts.
-    """
-
-    since: float
-    requests: int
-    served: float

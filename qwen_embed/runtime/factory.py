@@ -26,7 +26,7 @@ from qwen_embed.protocols.hints import hint_for
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.protocols.openai import OPENAI
 from qwen_embed.rate_limit.account import Account, Quota
-from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Gate, Limiter, Limits, limits_of
+from qwen_embed.rate_limit.limiter import Admit, Limiter, Limits, SharedLimiter, limits_of
 from qwen_embed.runtime import event_loop
 from qwen_embed.telemetry.tracing import Tracing, provider_of
 from qwen_embed.transports.default import AiohttpTransport, Transport
@@ -100,15 +100,18 @@ def build_transport(settings: EmbeddingSettings) -> Transport:
 
 def build_limiter(
     settings: EmbeddingSettings, on: event_loop.BackgroundLoop, admit: Admit | None
-) -> AccountLimiter:
-    """Return the object's place at the gate that all objects of its account and model share."""
+) -> Limiter:
+    """Return an object's limiter. All objects of its account and model share the quotas."""
     key = _account_key(settings)
     if key not in on.shared:
-        on.shared[key] = Gate(
+        on.shared[key] = SharedLimiter(
             Account(_published(settings)), clock=time.monotonic, call_later=on.call_later
         )
-    return AccountLimiter(
-        on.shared[key], max_concurrency=settings.max_concurrency, told=_told(settings), admit=admit
+    return Limiter(
+        on.shared[key],
+        max_concurrency=settings.max_concurrency,
+        configured=_configured(settings),
+        admit=admit,
     )
 
 
@@ -124,11 +127,11 @@ def open_cache(settings: EmbeddingSettings) -> Cache | None:
 
 
 def known_limits(settings: EmbeddingSettings) -> Limits:
-    """Return what the account is taken to allow an object that has sent nothing yet."""
+    """Return what the account is known to allow an object that has sent nothing yet."""
     running = event_loop.started()
-    gate = running.shared.get(_account_key(settings)) if running else None
-    account = gate.account if isinstance(gate, Gate) else None
-    return limits_of(account, settings.max_concurrency, _told(settings))
+    shared = running.shared.get(_account_key(settings)) if running else None
+    account = shared.account if isinstance(shared, SharedLimiter) else None
+    return limits_of(account, settings.max_concurrency, _configured(settings))
 
 
 def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
@@ -139,12 +142,12 @@ def _account_key(settings: EmbeddingSettings) -> tuple[str, str, bytes]:
     return urlsplit(root).netloc, settings.model, digest
 
 
-def _told(settings: EmbeddingSettings) -> dict[Quota, float]:
-    by_minute: dict[Quota, float | None] = {
+def _configured(settings: EmbeddingSettings) -> dict[Quota, float]:
+    per_minute: dict[Quota, float | None] = {
         "requests": settings.requests_per_minute,
         "tokens": settings.tokens_per_minute,
     }
-    return {quota: told / 60 for quota, told in by_minute.items() if told is not None}
+    return {quota: each / 60 for quota, each in per_minute.items() if each is not None}
 
 
 def _published(settings: EmbeddingSettings) -> dict[Quota, float] | None:

@@ -33,7 +33,7 @@ from qwen_embed.pipeline.long_text import Chunks, TextSplitter
 from qwen_embed.pipeline.pairing import NodeText, PairedRequest, PairedVectors
 from qwen_embed.pipeline.plan import Plan, as_list, plan_texts
 from qwen_embed.protocols.base import Parameters
-from qwen_embed.rate_limit.limiter import AccountLimiter, Admit, Limits
+from qwen_embed.rate_limit.limiter import Admit, Limiter, Limits
 from qwen_embed.results import CallResult
 from qwen_embed.runtime import event_loop
 from qwen_embed.runtime.factory import (
@@ -74,7 +74,7 @@ class _OnLoop:
     runtime: event_loop.BackgroundLoop
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     pairing: PairedVectors | None = None
-    limiter: AccountLimiter | None = None
+    limiter: Limiter | None = None
     dispatcher: Dispatcher | None = None
 
 

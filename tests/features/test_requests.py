@@ -10,7 +10,7 @@ import pytest
 
 from qwen_embed import QwenEmbedder
 from qwen_embed.emulator import Emulator
-from qwen_embed.rate_limit.estimator import CAUTION
+from qwen_embed.rate_limit.tuning import TUNING
 from tests.support.held_engine import HeldEngine
 from tests.support.interfaces import API_KEY, one_interface_per_package
 
@@ -231,7 +231,7 @@ def test_a_configured_quota_is_the_limit(interface, service, option):
 
     interface.query(embeddings, "a")
 
-    assert getattr(before, option) == pytest.approx(6000 * CAUTION)
+    assert getattr(before, option) == pytest.approx(6000 * TUNING.safety_margin)
     assert embeddings.limits.requests_per_minute == before.requests_per_minute
     assert embeddings.limits.tokens_per_minute == before.tokens_per_minute
 

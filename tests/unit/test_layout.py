@@ -34,11 +34,6 @@ STANDALONE = {"emulator": {"emulator", "models"}}
 EXCEPTIONS = {
     # For type checkers only: each of these closes a cycle within an adapter.
     ("langchain_qwen_embed.sparse_embeddings", "langchain_qwen_embed.stores.chroma"),
-    ("langchain_qwen_embed.stores.milvus", "langchain_qwen_embed.sparse_embeddings"),
-    ("langchain_qwen_embed.stores.pinecone", "langchain_qwen_embed.sparse_embeddings"),
-    ("llamaindex_qwen_embed.events", "llamaindex_qwen_embed.embedding"),
-    ("llamaindex_qwen_embed.events", "llamaindex_qwen_embed.sparse_embedding"),
-    ("llamaindex_qwen_embed.stores.milvus", "llamaindex_qwen_embed.sparse_embedding"),
 }
 """Imports, importer first, that break a rule."""
 

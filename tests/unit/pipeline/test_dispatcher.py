@@ -23,7 +23,7 @@ from qwen_embed.pipeline.retry import RetryPolicy
 from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.rate_limit.account import Account
-from qwen_embed.rate_limit.limiter import AccountLimiter, Gate
+from qwen_embed.rate_limit.limiter import Limiter, SharedLimiter
 from qwen_embed.transports.default import Response
 
 
@@ -85,11 +85,11 @@ class Instant:
 
 def dispatcher(service, *, batch_size=2, max_concurrency=4, max_retries=2):
     time = Instant()
-    gate = Gate(Account(), clock=time, call_later=time.call_later)
+    shared = SharedLimiter(Account(), clock=time, call_later=time.call_later)
     return Dispatcher(
         codec=NATIVE,
         transport=service,
-        limiter=AccountLimiter(gate, max_concurrency=max_concurrency),
+        limiter=Limiter(shared, max_concurrency=max_concurrency),
         retry=RetryPolicy(max_retries, random=lambda: 0.0),
         sleep=time.sleep,
         hint_for=lambda error: None,
