@@ -1,1 +1,1 @@
-"""What is known before the first call: the options, and the connection that follows from them."""
+"""Everything known before the first call: the options, and the connection derived from them."""

@@ -1,6 +1,6 @@
-"""Options of other classes for these models: which mean nothing here, and what to do instead.
+"""Options of other embedding classes that do not exist here, and what to do instead.
 
-Names that mean something here are aliases; see `qwen_embed.config.settings.ALIASES`.
+Those that exist here under another name are aliases; see `qwen_embed.config.settings.ALIASES`.
 """
 
 from __future__ import annotations
@@ -8,28 +8,32 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-_ONLY_TEXT = "text is sent as it is, never as token ids. Leave it out"
-_OWN_CLIENT = "bring a client that has it, such as client=openai.OpenAI(...)"
-_AZURE = "Azure is not spoken here"
+_ONLY_TEXT = "texts are sent as they are, never as token ids. Omit it"
+_OWN_CLIENT = "pass an SDK client that has it, such as client=openai.OpenAI(...)"
+_AZURE = "Azure is not supported"
+_BY_METHOD = "queries and documents are distinguished by the method that is called. Omit it"
+_NO_OTHERS = "no other parameters are sent. Omit it"
+_BATCH_SIZE = "batch_size is the number of texts per request; omit it for the model's limit"
+_RETRY_WAITS = "the waits between retries follow the service's responses; max_retries limits them"
 
-_ADVICE = {
-    "text_type": "queries and documents are told apart by the method that is called. Leave it out",
-    "check_embedding_ctx_length": f"{_ONLY_TEXT}; for texts that are too long see long_text",
-    "embedding_ctx_length": f"{_ONLY_TEXT}; for texts that are too long see long_text",
+_INSTEAD = {
+    "text_type": _BY_METHOD,
+    "check_embedding_ctx_length": f"{_ONLY_TEXT}; for long texts see long_text",
+    "embedding_ctx_length": f"{_ONLY_TEXT}; for long texts see long_text",
     "tiktoken_enabled": _ONLY_TEXT,
     "tiktoken_model_name": _ONLY_TEXT,
     "allowed_special": _ONLY_TEXT,
     "disallowed_special": _ONLY_TEXT,
-    "encoding_format": "how numbers come is chosen here. Leave it out",
-    "model_kwargs": "no other parameters are sent. Leave it out",
-    "additional_kwargs": "no other parameters are sent. Leave it out",
-    "skip_empty": "empty_text='zero' gives empty texts a row of zeros",
-    "mode": "queries and documents are told apart by the method that is called. Leave it out",
-    "embed_batch_size": "batch_size is the size of a request; leave it out for the model's cap",
-    "max_batch_size": "batch_size is the size of a request; leave it out for the model's cap",
-    "retry_min_seconds": "waits follow the service's answers; max_retries bounds them",
-    "retry_max_seconds": "waits follow the service's answers; max_retries bounds them",
-    "reuse_client": "connections are always kept. Leave it out",
+    "encoding_format": "the encoding of numbers is chosen automatically. Omit it",
+    "model_kwargs": _NO_OTHERS,
+    "additional_kwargs": _NO_OTHERS,
+    "skip_empty": "with empty_text='zero' empty texts get a vector of zeros",
+    "mode": _BY_METHOD,
+    "embed_batch_size": _BATCH_SIZE,
+    "max_batch_size": _BATCH_SIZE,
+    "retry_min_seconds": _RETRY_WAITS,
+    "retry_max_seconds": _RETRY_WAITS,
+    "reuse_client": "connections are always reused. Omit it",
     "openai_proxy": f"set HTTPS_PROXY, or {_OWN_CLIENT}",
     "openai_organization": _OWN_CLIENT,
     "organization": _OWN_CLIENT,
@@ -39,16 +43,16 @@ _ADVICE = {
     "http_client": _OWN_CLIENT,
     "http_async_client": _OWN_CLIENT,
     "async_http_client": _OWN_CLIENT,
-    "async_client": "one client serves sync and async code: pass it as client",
+    "async_client": "sync and async code share one client: pass it as client",
     "deployment": _AZURE,
     "openai_api_type": _AZURE,
     "openai_api_version": _AZURE,
     "api_version": _AZURE,
-    "embeddings_cache": "it is LlamaIndex's; cache='folder' is the one here",
+    "embeddings_cache": "LlamaIndex's cache is not used here; set cache='folder'",
 }
 
-_WITHOUT_EFFECT: Mapping[str, Collection[Any]] = {
-    # What a program had to say elsewhere to get what it gets here anyway.
+_DEFAULT_HERE: Mapping[str, Collection[Any]] = {
+    # Values that other classes need in order to do what this package does by default.
     "request_timeout": (None,),
     "timeout": (None,),
     "text_type": ("document",),
@@ -74,14 +78,14 @@ _WITHOUT_EFFECT: Mapping[str, Collection[Any]] = {
 
 
 def without_foreign(options: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Return options without those of other classes that ask for what is done here anyway.
+    """Return options without those of other classes whose value is the default behaviour here.
 
     Args:
         options: Options by name.
-        known: Names that are options here.
+        known: Names of options that exist here.
 
     Raises:
-        ValueError: For options of other classes that cannot be followed; it says what to do.
+        ValueError: If other options of such classes are left; it says what to do instead.
 
     Example:
         >>> without_foreign({"check_embedding_ctx_length": False, "model": "m"}, {"model"})
@@ -90,9 +94,11 @@ def without_foreign(options: Mapping[str, Any], known: Collection[str]) -> dict[
     kept = {
         name: value
         for name, value in options.items()
-        if value not in _WITHOUT_EFFECT.get(name, ()) or (name in _ADVICE and name in known)
+        if value not in _DEFAULT_HERE.get(name, ()) or (name in _INSTEAD and name in known)
     }
-    faults = [f"{name}: {_ADVICE[name]}." for name in kept if name in _ADVICE and name not in known]
-    if faults:
-        raise ValueError(" ".join(faults))
+    messages = [
+        f"{name}: {_INSTEAD[name]}." for name in kept if name in _INSTEAD and name not in known
+    ]
+    if messages:
+        raise ValueError(" ".join(messages))
     return kept

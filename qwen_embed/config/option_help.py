@@ -1,6 +1,6 @@
-"""What `help` says of options: the text beneath each field, with its type, default and aliases.
+"""The options in `help`: the docstring of each field, with its type, default and aliases.
 
-It is read from the source, and only when somebody asks, since no import should pay for it.
+They are read from the source when `help` is called, because that would slow down every import.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 WIDTH = 96
-"""Of a line; `help` puts four more characters before it."""
+"""Characters per line; `help` indents by four more."""
 
 
 def docstring_of(model: type[BaseModel]) -> str | None:
-    """Return a class's own docstring and its options; `None` where it has no docstring."""
+    """Return a class's own docstring followed by its options; `None` if it has no docstring."""
     own: str | None = model.__dict__.get("__doc__")
     return own and f"{inspect.cleandoc(own)}\n\n{describe_options(model)}"
 
 
 def describe_options(model: type[BaseModel]) -> str:
-    """Return the section of a docstring that says what each option of a class is.
+    """Return the section of a docstring that describes the options of a class.
 
-    Types, defaults and aliases are those of the fields. Where the source is not at hand, as in a
-    program packed without it, there is nothing more.
+    Types, defaults and aliases are those of the fields. The descriptions are missing if the source
+    is not available, for example in a program packaged without it.
     """
     texts: dict[str, str] = {}
     for each in reversed(model.__mro__):
@@ -52,7 +52,7 @@ def describe_options(model: type[BaseModel]) -> str:
 
 @lru_cache(maxsize=64)
 def field_texts(model: type) -> dict[str, str]:
-    """Return what stands beneath each field in the body of a class, in one line."""
+    """Return the docstring below each field of a class, in one line."""
     try:
         [definition] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     except (OSError, TypeError, SyntaxError):
@@ -77,12 +77,12 @@ def _entry(name: str, field: FieldInfo, text: str) -> str:
         head += f", default {_literal(field.default)}"
     aliases = field.validation_alias
     also = aliases.choices[1:] if isinstance(aliases, AliasChoices) else []
-    known_as = f"Also taken as {' or '.join(f'`{alias}`' for alias in also)}." if also else ""
+    known_as = f"Also accepted as {' or '.join(f'`{alias}`' for alias in also)}." if also else ""
     return f"{name} ({head}): {text} {known_as}".strip()
 
 
 def _type_name(annotation: Any) -> str:
-    """Return a type as a reader knows it: alternatives side by side, and no constraints."""
+    """Return a type as users write it: alternatives separated by `|`, without constraints."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(_literal, parts))
@@ -99,16 +99,16 @@ def _literal(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-if TYPE_CHECKING:  # type checkers know pydantic's own metaclass, and what it makes of fields
+if TYPE_CHECKING:  # type checkers understand only pydantic's own metaclass
     from pydantic._internal._model_construction import ModelMetaclass
 
     OptionDocs = ModelMetaclass
 else:
 
     class OptionDocs(type(BaseModel)):
-        """Lets the docstrings of classes end with their options.
+        """Appends the options of a class to its docstring.
 
-        A metaclass, since `help` looks past a descriptor that stands in the class itself.
+        A metaclass, because `help` ignores a descriptor in the class itself.
         """
 
         __doc__ = property(docstring_of, type.__dict__["__doc__"].__set__)

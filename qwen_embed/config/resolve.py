@@ -1,4 +1,4 @@
-"""Where requests go, by which protocol and with which key: what the user gave, and the rest.
+"""Resolves the connection: options, environment and defaults to protocol, root and key.
 
 A pure function: the environment and the official SDK's module are passed in.
 """
@@ -24,7 +24,7 @@ from qwen_embed.types import ProtocolName
 
 @dataclass(frozen=True)
 class Given:
-    """The options of a connection as the user gave them; `None` where one was left out."""
+    """The options of a connection as the user passed them; `None` if omitted."""
 
     model: str
     protocol: ProtocolName | None = None
@@ -36,14 +36,14 @@ class Given:
 
 @dataclass(frozen=True)
 class Connection:
-    """Where requests go.
+    """Where and how requests are sent.
 
     Attributes:
-        protocol: The protocol that is spoken.
+        protocol: The protocol.
         base_url: Its root.
-        region: The region that is asked, as far as it is known.
-        workspace: The workspace whose header is sent, or `None`.
-        api_key: The key that is sent, or `None`.
+        region: The region called, as far as it is known.
+        workspace: The workspace to send as a header, or `None`.
+        api_key: The key to send, or `None`.
     """
 
     protocol: ProtocolName
@@ -54,15 +54,15 @@ class Connection:
 
 
 def resolve(given: Given, environment: Mapping[str, str], sdk: object = None) -> Connection:
-    """Return the connection for options, the environment, and what the official SDK was told.
+    """Return the connection for options, the environment, and settings of the official SDK.
 
     Args:
         given: The options.
         environment: The environment variables.
-        sdk: The module `dashscope`, where the program has imported it.
+        sdk: The module `dashscope`, or `None` if the program has not imported it.
 
     Raises:
-        ValueError: If no connection follows from them; the message says what to give.
+        ValueError: If an option is missing or invalid; the message says what to set.
 
     Example:
         >>> connection = resolve(Given("text-embedding-v4"), {"DASHSCOPE_API_KEY": "sk-..."})
@@ -71,7 +71,9 @@ def resolve(given: Given, environment: Mapping[str, str], sdk: object = None) ->
     """
     open_weights = has_open_weights(given.model)
     if open_weights and given.base_url is None:
-        raise ValueError(f"{given.model} is not the service's: give the base_url that has it.")
+        raise ValueError(
+            f"The service does not offer {given.model}: set base_url to the server that does."
+        )
     protocol = given.protocol or implied_protocol(given.base_url, open_weights=open_weights)
     workspace = given.workspace or environment.get(WORKSPACE_VARIABLE) or None
     endpoint = find_endpoint(
@@ -101,7 +103,7 @@ def _find_key(
         key = key or (of_module.strip() if isinstance(of_module, str) else "")
         if not key:
             raise ValueError(
-                f"no API key: set {API_KEY_VARIABLE} or give `api_key`. To try without a key, "
+                f"no API key: set {API_KEY_VARIABLE} or pass `api_key`. To try without a key, "
                 f"start the emulator: python -m qwen_embed.emulator"
             )
     if not (key.isascii() and key.isprintable()) or " " in key:

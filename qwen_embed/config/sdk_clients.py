@@ -1,4 +1,4 @@
-"""The user's own SDK client: which it is, and what it knows. Imports neither SDK."""
+"""Recognizes the user's own SDK client and reads its settings. Imports neither SDK."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _KINDS: dict[tuple[str, str], tuple[ProtocolName, bool]] = {
 
 @dataclass(frozen=True)
 class SdkClient:
-    """A client and what is known of it.
+    """A client and its settings.
 
     Attributes:
         client: The client.
-        protocol: The protocol that it speaks.
+        protocol: The protocol that it uses.
         asynchronous: Whether its calls are awaited.
-        root: The root that it asks.
-        key: The key that it sends; empty where it has none.
+        root: The root to which it sends requests.
+        key: The key that it sends; empty if it has none.
     """
 
     client: Any
@@ -34,19 +34,19 @@ class SdkClient:
     key: str
 
 
-def recognise(client: Any) -> SdkClient:
-    """Return what is known of a client.
+def recognize(client: Any) -> SdkClient:
+    """Return a client with its settings.
 
     Raises:
-        ValueError: If it is none that can be used.
+        ValueError: If it is not a client of a supported class.
     """
     for kind in type(client).__mro__:
         found = _KINDS.get((kind.__module__.partition(".")[0], kind.__name__))
         if found is not None:
             protocol, asynchronous = found
-            known = client.config if protocol == "native" else client
-            key = known.api_key if isinstance(known.api_key, str) else ""
-            return SdkClient(client, protocol, asynchronous, str(known.base_url).rstrip("/"), key)
+            config = client.config if protocol == "native" else client
+            key = config.api_key if isinstance(config.api_key, str) else ""
+            return SdkClient(client, protocol, asynchronous, str(config.base_url).rstrip("/"), key)
     raise ValueError(
         f"client must be a dashscope.Client, dashscope.AsyncClient, openai.OpenAI or "
         f"openai.AsyncOpenAI, not {type(client).__name__}."

@@ -1,7 +1,7 @@
-"""Every option that a user can set, once: both adapters and the core inherit this model.
+"""The options of all embedding objects: the core and both adapters inherit this model.
 
-Fields that change a vector are dumped; every other field, the key first, is left out of dumps, so
-that caches and hashes see exactly what matters.
+Only fields that change a vector are dumped; all others, above all the key, are excluded, so that
+caches and hashes of frameworks see exactly what matters.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from qwen_embed.config import endpoints
 from qwen_embed.config.foreign_options import without_foreign
 from qwen_embed.config.option_help import OptionDocs
 from qwen_embed.config.resolve import Given, resolve
-from qwen_embed.config.sdk_clients import SdkClient, recognise
-from qwen_embed.config.user_warnings import warn_of_lost_roles, warn_of_plain_http
+from qwen_embed.config.sdk_clients import SdkClient, recognize
+from qwen_embed.config.user_warnings import warn_about_http, warn_about_query_role
 from qwen_embed.config.vector_cache import VectorCache
 from qwen_embed.models import QUERY_TEMPLATE, WEB_SEARCH, find_model, has_open_weights
 from qwen_embed.tokenizer import can_count
@@ -52,12 +52,12 @@ ALIASES = {
     "chunk_size": "batch_size",
     "request_timeout": "timeout",
 }
-"""Names accepted so that code written for other classes runs with only its import changed."""
+"""Names of other embedding classes, accepted so that only the import has to be changed."""
 
-_OF_CONNECTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
+_CLIENT_OPTIONS = ("api_key", "base_url", "region", "workspace", "connect_timeout", "gzip")
 _KEY_NAMES = {"api_key"} | {alias for alias, name in ALIASES.items() if name == "api_key"}
 _RESOLVED = ("protocol", "base_url", "region", "workspace", "api_key", "query_template")
-"""Options that follow from others, or from the environment, where the user leaves them out."""
+"""Options that are derived from others, or from the environment, if the user omits them."""
 
 
 def _names_of(option: str) -> AliasChoices:
@@ -67,10 +67,11 @@ def _names_of(option: str) -> AliasChoices:
 class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     """The options of every embedding object of this package.
 
-    Options are fixed once the object is made; `model_copy(update={...})` makes another one.
+    Options cannot be changed after the object is created; `model_copy(update={...})` creates
+    another one.
 
     Raises:
-        pydantic.ValidationError: If an option cannot be used; the message says what can.
+        pydantic.ValidationError: If an option is invalid; the message says what is valid.
     """
 
     model_config = ConfigDict(
@@ -200,37 +201,37 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     """Show a tqdm bar, in texts, while a list is embedded."""
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
-    """What the user gave of the options that are resolved."""
+    """The options in `_RESOLVED` that the user passed."""
 
-    if not TYPE_CHECKING:  # type checkers go by the fields
+    if not TYPE_CHECKING:  # type checkers use the fields
 
         def __init__(self, **options: Any) -> None:
-            """Take options by their names; the docstring of the class lists them."""
+            """Accept options by name; the docstring of the class describes them."""
             _hide_key(options)
             try:
                 super().__init__(**options)
             except ValidationError as error:
-                refusal = _without_input(error)
+                invalid = _without_input(error)
             else:
                 self._given = {
                     ALIASES.get(name, name): value
                     for name, value in options.items()
                     if ALIASES.get(name, name) in _RESOLVED
                 }
-                made = self.__dict__
-                warn_of_plain_http(made["base_url"], keyed=bool(made["api_key"]))
-                if made["protocol"] == "openai" and made["query_template"] is None:
-                    warn_of_lost_roles(made["base_url"])
+                resolved = self.__dict__
+                warn_about_http(resolved["base_url"], keyed=bool(resolved["api_key"]))
+                if resolved["protocol"] == "openai" and resolved["query_template"] is None:
+                    warn_about_query_role(resolved["base_url"])
                 return
-            raise refusal
+            raise invalid
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
+    def _drop_foreign(cls, options: dict[str, Any]) -> dict[str, Any]:
         kept = without_foreign(options, cls.model_fields.keys())
         for alias, name in ALIASES.items():
             if alias in kept and name in kept and alias not in cls.model_fields:
-                raise ValueError(f"{name} and {alias} are one option: give one of them.")
+                raise ValueError(f"{name} and {alias} are one option: set only one of them.")
         return kept
 
     @field_validator("cache", mode="before")
@@ -240,77 +241,85 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
             return cache
         if isinstance(cache, (str, os.PathLike)):
             return VectorCache(cache)
-        # No TypeError, which pydantic would let through as it is.
+        # Not a TypeError, which pydantic does not turn into a ValidationError.
         raise ValueError("cache must be a folder or a VectorCache.")
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
-        """Fill in what the environment says, so that a copy in another process has it too."""
+        """Store what follows from the environment, so that a copy in another process has it too."""
         if self.client is None:
             given = Given(
                 self.model, self.protocol, self.base_url, self.region, self.workspace, self.api_key
             )
             connection = resolve(given, os.environ, sys.modules.get("dashscope"))
-            # Straight into the fields: __setattr__ guards them, and fields_set is the user's own.
+            # Directly: __setattr__ rejects changes, and fields_set lists what the user passed.
             self.__dict__.update(vars(connection))
         else:
-            self._resolve_client(recognise(self.client))
+            self._resolve_client(recognize(self.client))
         self._check_model()
         self._check_protocol()
         return self
 
     def _resolve_client(self, sdk: SdkClient) -> None:
         fields = EmbeddingSettings.model_fields
-        own = [name for name in _OF_CONNECTIONS if self.__dict__[name] != fields[name].default]
-        if own:
-            raise ValueError(f"{', '.join(own)}: the client has its own. Set it there.")
+        passed = [name for name in _CLIENT_OPTIONS if self.__dict__[name] != fields[name].default]
+        if passed:
+            raise ValueError(f"{', '.join(passed)}: the client has its own. Set it there.")
         if self.protocol not in (None, sdk.protocol):
-            raise ValueError(f"protocol={self.protocol!r}: the client speaks {sdk.protocol!r}.")
+            raise ValueError(f"protocol={self.protocol!r}: the client uses {sdk.protocol!r}.")
         region = endpoints.region_of(sdk.root)
         self.__dict__.update(base_url=sdk.root, region=region, protocol=sdk.protocol)
 
     def _check_model(self) -> None:
-        row = find_model(self.model)
-        if self.dimension is not None and row.dimensions and self.dimension not in row.dimensions:
-            choices = ", ".join(map(str, sorted(row.dimensions)))
-            raise ValueError(f"{self.model} makes vectors of {choices}, not {self.dimension}.")
-        longest = row.default_dimension if has_open_weights(self.model) else None
-        if self.dimension is not None and longest is not None and self.dimension > longest:
-            raise ValueError(f"{self.model} makes vectors of up to {longest} numbers.")
-        if self.instruct is not None and not row.instruct:
-            raise ValueError(f"{self.model} takes no `instruct`; text-embedding-v4 does.")
-        if self.long_text != "error" and row.tokens_per_text is not None and not can_count():
+        known = find_model(self.model)
+        if (
+            self.dimension is not None
+            and known.dimensions
+            and self.dimension not in known.dimensions
+        ):
+            choices = ", ".join(map(str, sorted(known.dimensions)))
             raise ValueError(
-                f"long_text={self.long_text!r} counts tokens by the Qwen vocabulary, which is not "
-                f'installed: pip install "qwen-embed[tokens]"'
+                f"{self.model} does not support dimension {self.dimension}: set one of {choices}."
+            )
+        longest = known.default_dimension if has_open_weights(self.model) else None
+        if self.dimension is not None and longest is not None and self.dimension > longest:
+            raise ValueError(f"{self.model} supports dimensions up to {longest}.")
+        if self.instruct is not None and not known.instruct:
+            raise ValueError(f"{self.model} does not support `instruct`; text-embedding-v4 does.")
+        if self.long_text != "error" and known.tokens_per_text is not None and not can_count():
+            raise ValueError(
+                f"long_text={self.long_text!r} counts tokens with the Qwen vocabulary, which is "
+                f'not installed: pip install "qwen-embed[tokens]"'
             )
 
     def _check_protocol(self) -> None:
         template = self.query_template
         if self.truncate_locally and self.dimension is None:
-            raise ValueError("truncate_locally=True truncates vectors to `dimension`: give one.")
+            raise ValueError("truncate_locally=True truncates vectors to `dimension`: set it too.")
         if self.protocol == "native":
             if template is not None or self.truncate_locally:
                 raise ValueError(
                     "query_template and truncate_locally=True are for protocol='openai': the "
-                    "native one has roles, and makes vectors of the length asked for."
+                    "native one has roles and returns vectors of the requested dimension."
                 )
             return
         if self.truncate_locally and find_model(self.model).dimensions:
-            raise ValueError(f"{self.model} makes such vectors itself: leave truncate_locally out.")
+            raise ValueError(
+                f"{self.model} supports `dimension` on the server: omit truncate_locally."
+            )
         if template is None and has_open_weights(self.model):
             template = self.__dict__["query_template"] = QUERY_TEMPLATE
         if template is not None and template.count("{query}") != 1:
-            raise ValueError("query_template must hold {query} once.")
+            raise ValueError("query_template must contain {query} exactly once.")
         if self.instruct is not None and "{task}" not in (template or ""):
             raise ValueError(
-                "instruct: the OpenAI-compatible protocol has no place for it. Use the native "
-                "protocol, or a query_template that holds {task}."
+                "instruct: the OpenAI-compatible protocol does not have it. Use the native "
+                "protocol, or a query_template that contains {task}."
             )
 
     @property
     def query_frame(self) -> tuple[str, str] | None:
-        """What stands before and after a query in its template, two str; `None` without one."""
+        """The parts of `query_template` before and after the query; `None` without a template."""
         if self.query_template is None:
             return None
         before, after = self.query_template.split("{query}")
@@ -319,21 +328,23 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
 
     @property
     def resolved(self) -> tuple[str, SecretStr]:
-        """The root and the key that are used; the key is empty where there is none.
+        """The root and the key that requests use; the key is empty if there is none.
 
         Raises:
-            TypeError: If the object was made without checking its options.
+            TypeError: If the object was created without validation.
         """
         if self.base_url is None:
-            raise TypeError("Options are resolved when the object is made.")
+            raise TypeError(
+                "The object was created without validation: call the class, not model_construct()."
+            )
         key = self.api_key
         if self.client is not None:
-            key = SecretStr(recognise(self.client).key)
+            key = SecretStr(recognize(self.client).key)
         return self.base_url, key or SecretStr("")
 
     @property
     def vector_options(self) -> dict[str, Any]:
-        """The options that change a vector, by name: a new dict with their values."""
+        """The options that change a vector, by name, in a new dict."""
         return {
             name: self.__dict__[name]
             for name, field in EmbeddingSettings.model_fields.items()
@@ -342,15 +353,15 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
 
     @property
     def cache_namespace(self) -> str:
-        """A name for everything that changes a vector, for caches that are keyed by text alone.
+        """A name for all options that change a vector, for caches whose keys are the texts alone.
 
-        It holds only letters, digits, dots and dashes, so it also serves as a folder's name.
+        It consists of letters, digits, dots and dashes, so it can also name a folder.
 
         Example:
             >>> EmbeddingSettings(api_key="sk-...", dimension=512).cache_namespace
             'qwen-embed-text-embedding-v4-512-92eb4bb92811'
         """
-        # Only what differs from the default, so that options of later releases change no name.
+        # Defaults are left out, so that options of later releases do not change the name.
         options = {
             name: value
             for name, value in self.vector_options.items()
@@ -362,25 +373,25 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if ALIASES.get(name, name) in EmbeddingSettings.model_fields:
-            del value  # it may be a key, and a traceback may show it
+            del value  # it may be a key, which a traceback could show
             raise TypeError(
-                f"{name} is fixed once the object is made; "
-                f"model_copy(update={{{name!r}: ...}}) makes another object with it changed."
+                f"{name} cannot be changed after the object is created; "
+                f"model_copy(update={{{name!r}: ...}}) returns a changed copy."
             )
         super().__setattr__(name, value)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a new object with these options but for `update`, all of them checked anew.
+        """Return a new object with the same options, except `update`; all are validated.
 
         Args:
             update: Options to change, by name or alias.
-            deep: Accepted as pydantic has it; options hold nothing that two objects could share.
+            deep: Without effect, accepted because pydantic's method has it.
 
         Returns:
-            An object of the same class, with connections and usage of its own.
+            An object of the same class, with its own connections and usage.
 
         Raises:
-            pydantic.ValidationError: If an option cannot be used.
+            pydantic.ValidationError: If an option is invalid.
 
         Example:
             >>> settings = EmbeddingSettings(api_key="sk-...", dimension=512)
@@ -389,7 +400,7 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         """
         changes = {ALIASES.get(name, name): value for name, value in (update or {}).items()}
         _hide_key(changes)
-        del update, deep  # a traceback may show what is in them
+        del update, deep  # a traceback could show a key in them
         given = {**self._given, **{name: changes[name] for name in _RESOLVED if name in changes}}
         options = {
             name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
@@ -400,14 +411,14 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
             options.update(self._resolved_again(options))
         copied = type(self)(**options)
         copied.__pydantic_fields_set__ = self.model_fields_set | changes.keys()
-        copied._given = given  # noqa: SLF001 -- of its own class
+        copied._given = given  # noqa: SLF001 -- an object of the same class
         return copied
 
     def _resolved_again(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what follows for a copy; nothing where that is an error, which the copy raises.
+        """Return the resolved options of a copy; none if they are invalid, so that the copy raises.
 
-        A key that this object found in the environment is there for its copies too, also where, as
-        in another process, the environment has none any more.
+        A key that this object found in the environment also serves its copies, even if the
+        environment no longer has it, for example in another process.
         """
         if options["client"] is not None or not isinstance(options["model"], str):
             return {}
@@ -429,35 +440,34 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         update: Mapping[str, Any] | None = None,
         deep: bool = False,
     ) -> Self:
-        """Return what `model_copy` returns; pydantic's old name for it.
+        """Return `model_copy(update=update)`; pydantic's old name for it.
 
         Raises:
-            TypeError: For `include` and `exclude`, which would leave out options.
+            TypeError: If `include` or `exclude` is passed, because an object has all options.
         """
         if include is not None or exclude is not None:
             raise TypeError(
-                "copy(include=..., exclude=...) would leave out options: "
-                "use model_copy(update={...})."
+                "copy(include=..., exclude=...) would drop options: use model_copy(update={...})."
             )
         return self.model_copy(update=update, deep=deep)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return what a pickle holds.
+        """Return the state to pickle.
 
         Raises:
-            TypeError: If there is a `client`: its connections cannot go to another process.
+            TypeError: If there is a `client`, whose connections cannot be pickled.
         """
         if self.client is not None:
             raise TypeError(
-                f"This {type(self).__name__} has a client of yours, which cannot be pickled: for "
-                f"worker processes give api_key and base_url instead of client."
+                f"This {type(self).__name__} has your own SDK client, which cannot be pickled: for "
+                f"worker processes pass api_key and base_url instead of client."
             )
         return super().__getstate__()
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
-    __hash__ = None  # type: ignore[assignment]  # as of every pydantic model
+    __hash__ = None  # type: ignore[assignment]  # like every mutable pydantic model
 
     def __copy__(self) -> Self:
         return self.model_copy()
@@ -467,7 +477,7 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
 
 
 def _hide_key(options: dict[str, Any]) -> None:
-    """Put a key of whatever type where no traceback shows it."""
+    """Wrap a key of any type, so that no traceback shows it."""
     for name in _KEY_NAMES & options.keys():
         if isinstance(options[name], str):
             options[name] = SecretStr(options[name])
@@ -476,10 +486,10 @@ def _hide_key(options: dict[str, Any]) -> None:
 
 
 def _without_input(error: ValidationError) -> ValidationError:
-    """Return an error that says the same and holds nothing of what was given.
+    """Return an error with the same messages and without the options.
 
-    pydantic's own holds all options, the key among them: `errors()` and `json()` show them even
-    where the message does not.
+    pydantic's own error contains all options, including the key: `errors()` and `json()` show them
+    even if the message does not.
     """
     return ValidationError.from_exception_data(
         error.title,

@@ -1,4 +1,4 @@
-"""Warnings that an object gives when it is made, at the line of the user's that made it."""
+"""Warnings issued when an object is created, at the user's line that creates it."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from urllib.parse import urlsplit
 from qwen_embed.config import endpoints
 from qwen_embed.errors import InsecureHttpWarning, QueryRoleWarning
 
-_NOT_THE_USERS = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
-_hosts_warned_of: set[str] = set()
+_INTERNAL = ("qwen_embed", "langchain_qwen_embed", "llamaindex_qwen_embed", "pydantic")
+_warned_hosts: set[str] = set()
 
 
-def warn_of_plain_http(root: str, *, keyed: bool) -> None:
-    """Warn once for each host of the process that what is sent can be read on the way."""
+def warn_about_http(root: str, *, keyed: bool) -> None:
+    """Warn, once per host and process, that the connection is not encrypted."""
     parts = urlsplit(root)
     host = parts.hostname or ""
-    if parts.scheme == "https" or endpoints.is_loopback(root) or host in _hosts_warned_of:
+    if parts.scheme == "https" or endpoints.is_loopback(root) or host in _warned_hosts:
         return
     warnings.warn(
         f"base_url is an http:// address: {'the API key and ' if keyed else ''}all texts go to "
-        f"{host} unencrypted. Use https:// where the host offers it.",
+        f"{host} unencrypted. Use https:// if the host supports it.",
         InsecureHttpWarning,
-        stacklevel=_users_level(),
+        stacklevel=_user_level(),
     )
-    _hosts_warned_of.add(host)
+    _warned_hosts.add(host)
 
 
-def warn_of_lost_roles(root: str) -> None:
-    """Warn that queries are embedded as documents are.
+def warn_about_query_role(root: str) -> None:
+    """Warn that queries are embedded like documents.
 
     Args:
-        root: The root of the OpenAI-compatible protocol that is asked.
+        root: The root of the OpenAI-compatible protocol.
     """
-    remedy = "If the model wants queries in a form of their own, give query_template."
+    remedy = "If the model expects queries in a special form, set query_template."
     if endpoints.speaks_for_service(root, "openai"):
         other = endpoints.with_ending(root, "native")
-        remedy = f"The service's native protocol tells them apart: base_url={other!r}."
+        remedy = f"The service's native protocol distinguishes them: base_url={other!r}."
     warnings.warn(
-        f"The OpenAI-compatible protocol has no roles, so queries are embedded as documents are. "
-        f"{remedy} query_template='{{query}}' says that this is meant.",
+        f"The OpenAI-compatible protocol has no roles, so queries are embedded like documents. "
+        f"{remedy} If this is intended, set query_template='{{query}}'.",
         QueryRoleWarning,
-        stacklevel=_users_level(),
+        stacklevel=_user_level(),
     )
 
 
-def _users_level() -> int:
-    """Return the stack level of the user's own line, as seen from the function that calls this."""
+def _user_level() -> int:
+    """Return the stack level of the user's own line, as seen from the calling function."""
     level = 1
-    frame = sys._getframe(1)  # noqa: SLF001 -- public in all but its name
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
+    frame = sys._getframe(1)  # noqa: SLF001 -- documented, in spite of its name
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INTERNAL:
         frame = frame.f_back
         level += 1
     return level

@@ -1,4 +1,4 @@
-"""Where vectors are kept from one run to the next, as a user names it."""
+"""The option `cache`: the folder in which vectors are kept between runs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 4 * 1024**3
-LEAST_BYTES = 1024**2
+MIN_BYTES = 1024**2
 
 
 @dataclass(frozen=True, init=False)
 class VectorCache:
     """A folder in which vectors are kept, so that no text is paid for twice.
 
-    Every option that changes a vector is part of the name under which it is kept, and so are the
-    text's role and, for queries, `instruct`. The address of the service is not: give another
-    service, such as the emulator, a folder of its own. Neither the texts nor the API key are in it.
+    The key of a vector contains the text's role and every option that changes the vector, for
+    queries `instruct` too. It does not contain the service's address: use a separate folder for
+    another service, such as the emulator. Neither the texts nor the API key are stored.
 
     Threads, objects and processes of one machine may share a folder; it must not be on a network
-    drive. Whatever goes wrong with it, such as a full disk or a damaged file, is logged by
-    `qwen_embed.caching.store` and costs requests, but no call fails and no vector is wrong.
+    drive. Errors, such as a full disk or a damaged file, are logged by
+    `qwen_embed.caching.store`: the texts are requested again, no call fails, and no vector is
+    wrong.
 
-    Rows from the cache are float32, also in lists of Python floats: the service's own numbers,
-    rounded to the nearest float32 where they are not float32 already.
+    Vectors from the cache have the precision of float32, also in lists of Python floats: the
+    service's numbers, rounded to the nearest float32.
 
     Args:
-        folder: The folder, also as str; it is made with the first call.
-        max_bytes: About the most that its file takes on the disk, 1 MiB or more; the vectors that
-            were used least recently go first. 4 GiB hold about 900,000 dense vectors of 1,024
-            dimensions. Let it hold a whole corpus: of a larger one, embedded again from its start,
-            the vectors that are needed next are always those that have just gone.
+        folder: The folder, as a path or str; it is created by the first call.
+        max_bytes: Approximate maximum size of the file, at least 1 MiB; the least recently used
+            vectors are evicted first. 4 GiB hold about 900,000 dense vectors of 1,024 dimensions.
+            Choose it large enough for your whole corpus: otherwise, when the corpus is embedded
+            again, each vector is evicted just before it is needed.
 
     Attributes:
         folder: The folder, as an absolute `Path`.
-        max_bytes: As given, in bytes.
+        max_bytes: The maximum size in bytes.
 
     Raises:
-        ValueError: If `max_bytes` is too small, or no folder can have this name.
+        ValueError: If `max_bytes` is too small or the folder's name is invalid.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -58,14 +59,14 @@ class VectorCache:
     max_bytes: int
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> None:
-        if max_bytes < LEAST_BYTES:
-            raise ValueError(f"max_bytes must be {LEAST_BYTES:,} or more, not {max_bytes:,}.")
+        if max_bytes < MIN_BYTES:
+            raise ValueError(f"max_bytes must be {MIN_BYTES:,} or more, not {max_bytes:,}.")
         try:
-            # Absolute, so that a process which changes its directory keeps its cache.
-            found = Path(folder).expanduser().absolute()
-        except RuntimeError as error:  # ~somebody who has no home here
+            # Absolute, so that a process that changes its directory keeps its cache.
+            path = Path(folder).expanduser().absolute()
+        except RuntimeError as error:  # ~user without a home directory
             raise ValueError(f"The folder {folder} cannot be found: {error}") from None
-        if b"\0" in os.fsencode(found):
+        if b"\0" in os.fsencode(path):
             raise ValueError("The name of a folder must not contain a null character.")
-        object.__setattr__(self, "folder", found)
+        object.__setattr__(self, "folder", path)
         object.__setattr__(self, "max_bytes", max_bytes)

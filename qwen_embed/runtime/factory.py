@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qwen_embed.config.endpoints import is_service
-from qwen_embed.config.sdk_clients import recognise
+from qwen_embed.config.sdk_clients import recognize
 from qwen_embed.config.settings import EmbeddingSettings
 from qwen_embed.config.vector_cache import VectorCache
 from qwen_embed.models import find_model
@@ -83,7 +83,7 @@ def build_transport(settings: EmbeddingSettings) -> Transport:
             from qwen_embed.transports.sdk import transport_over  # noqa: PLC0415
 
         return transport_over(
-            recognise(settings.client),
+            recognize(settings.client),
             timeout=settings.timeout,
             connections=settings.max_concurrency,
         )

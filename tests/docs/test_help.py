@@ -158,7 +158,7 @@ def test_an_option_has_its_type_and_its_other_names():
 
     assert shown["long_text"][0] == '"error" | "truncate" | "average", default "error"'
     assert shown["cache"][0] == "VectorCache | Path | str | None, default None"
-    assert shown["timeout"][1].endswith("to its last byte. Also taken as `request_timeout`.")
+    assert shown["timeout"][1].endswith("to its last byte. Also accepted as `request_timeout`.")
     assert shown["api_key"][1].endswith("as `dashscope_api_key` or `openai_api_key`.")
 
 
@@ -212,7 +212,7 @@ def test_types_and_defaults_are_shown_if_the_source_is_missing(monkeypatch):
         option_help.field_texts.cache_clear()
 
     assert shown["normalize"] == ("bool, default False", "")
-    assert shown["timeout"] == ("float, default 60.0", "Also taken as `request_timeout`.")
+    assert shown["timeout"] == ("float, default 60.0", "Also accepted as `request_timeout`.")
 
 
 def test_a_json_schema_has_the_docstring_as_its_description():

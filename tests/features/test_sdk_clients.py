@@ -219,7 +219,7 @@ def test_options_that_the_client_has_are_rejected(client, own):
 def test_a_protocol_that_the_client_does_not_speak_is_rejected(client, kind):
     other = "openai" if kind in NATIVE else "native"
 
-    with pytest.raises(ValidationError, match="the client speaks"):
+    with pytest.raises(ValidationError, match="the client uses"):
         QwenEmbedder(**options(client, protocol=other))
 
 
@@ -241,7 +241,7 @@ def test_a_copy_shares_the_client(client, copied):
 def test_a_pickle_raises_an_error_that_says_what_to_do(client, make):
     made = make(**options(client))
 
-    with pytest.raises(TypeError, match="give api_key and base_url instead of client"):
+    with pytest.raises(TypeError, match="pass api_key and base_url instead of client"):
         pickle.dumps(made)
     assert made.client is client
 

@@ -285,7 +285,7 @@ def frames_of_ours(error):
 
 @pytest.fixture
 def no_host_was_warned_of(monkeypatch):
-    monkeypatch.setattr(user_warnings, "_hosts_warned_of", set())
+    monkeypatch.setattr(user_warnings, "_warned_hosts", set())
 
 
 @pytest.mark.usefixtures("no_host_was_warned_of")

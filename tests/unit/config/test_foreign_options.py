@@ -56,7 +56,7 @@ def test_all_options_that_cannot_be_followed_are_named_at_once():
 
 
 def test_an_option_of_llamaindex_is_refused_by_langchains_class_with_the_one_here():
-    with pytest.raises(ValidationError, match="batch_size is the size of a request"):
+    with pytest.raises(ValidationError, match="batch_size is the number of texts per request"):
         QwenEmbeddings(api_key="sk-1", embed_batch_size=10)
 
 

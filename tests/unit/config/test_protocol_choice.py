@@ -192,18 +192,18 @@ def test_without_an_instruction_the_template_names_the_models_own_task():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "openai", "instruct": "Find it"}, "has no place for it"),
-        ({"base_url": OWN, "query_template": "Query: "}, r"must hold \{query\} once"),
+        ({"protocol": "openai", "instruct": "Find it"}, "does not have it"),
+        ({"base_url": OWN, "query_template": "Query: "}, r"must contain \{query\} exactly once"),
         (
             {"base_url": OWN, "query_template": "q: {query}", "instruct": "x"},
-            r"template that holds \{task\}",
+            r"template that contains \{task\}",
         ),
         ({"query_template": "q: {query}"}, "protocol='openai'"),
         ({"truncate_locally": True, "dimension": 64}, "protocol='openai'"),
-        ({"base_url": OWN, "truncate_locally": True}, "give one"),
+        ({"base_url": OWN, "truncate_locally": True}, "set it too"),
         (
             {"protocol": "openai", "truncate_locally": True, "dimension": 64},
-            "leave truncate_locally",
+            "omit truncate_locally",
         ),
         ({"model": QWEN3, "base_url": OWN, "dimension": 2048}, "up to 1024"),
     ],
@@ -230,7 +230,7 @@ def test_a_match_cannot_be_explained_without_sparse_vectors():
     ("options", "remedy"),
     [
         ({"base_url": COMPATIBLE}, f"base_url='{NATIVE}'"),
-        ({"base_url": OWN, "model": "bge-m3"}, "give query_template"),
+        ({"base_url": OWN, "model": "bge-m3"}, "set query_template"),
     ],
 )
 def test_lost_roles_are_told_once_with_the_remedy(options, remedy):

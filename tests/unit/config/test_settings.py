@@ -102,7 +102,7 @@ def test_the_root_comes_from_what_is_said_before_the_environment(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"region": "mars"}, "name one of cn-beijing"),
+        ({"region": "mars"}, "set it to one of cn-beijing"),
         (
             {"base_url": "https://a/compatible-mode/v1", "protocol": "native"},
             "the same host with /api/v1",
@@ -111,8 +111,8 @@ def test_the_root_comes_from_what_is_said_before_the_environment(
         ({"workspace": "ws.evil.example/"}, "letters, digits"),
         ({"base_url": "dashscope.aliyuncs.com"}, "http"),
         ({"base_url": "https://user:password@host/api/v1"}, "user name"),
-        ({"dimension": 1000}, "makes vectors of 64, 128, 256, 512, 768, 1024, 1536, 2048"),
-        ({"model": "text-embedding-v3", "instruct": "Find it"}, "takes no `instruct`"),
+        ({"dimension": 1000}, "set one of 64, 128, 256, 512, 768, 1024, 1536, 2048"),
+        ({"model": "text-embedding-v3", "instruct": "Find it"}, "does not support `instruct`"),
         ({"api_key": "sk-with\nnewline"}, "spaces, control or non-ASCII"),
     ],
 )
