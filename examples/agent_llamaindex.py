@@ -1,7 +1,7 @@
 """An agent that looks its answers up in two books, one in English, one in Chinese: LlamaIndex.
 
-Run `python examples/agent_llamaindex.py`. Vectors and chat model come from where those of
-rag_llamaindex.py do; the stand-in for the model chooses the book by the question's language.
+Run `python examples/agent_llamaindex.py`. Vectors and chat model are those of rag_llamaindex.py;
+the stub chat model chooses the book by the question's language.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ QUESTIONS = ["Who stole the tarts?", "闰土怎样在雪地里捕鸟？"]
 
 
 def main() -> None:
-    """Embed two books, give an agent a tool for each, and ask it about both."""
+    """Embed two books, give an agent a tool for each, and ask questions about both."""
     with ExitStack() as stack:
         service = {"instruct": INSTRUCT, **service_options(stack)}
         embedding = stack.enter_context(QwenEmbedding(**service))
-        model = chat_model(stand_in)
+        model = chat_model(stub_reply)
 
         # One index, embedded once, serves both tools.
         index = VectorStoreIndex(read_nodes(), embed_model=embedding, use_async=True)
@@ -45,7 +45,7 @@ def main() -> None:
             only = MetadataFilters(filters=[MetadataFilter(key="language", value=language)])
             options = {"similarity_top_k": 3, "text_qa_template": PROMPT, "filters": only}
             engine = index.as_query_engine(model, **options)
-            # A call embeds one question; an `EmbeddingSingleSelector` all descriptions too.
+            # Each call embeds the question; `EmbeddingSingleSelector` embeds all descriptions too.
             tools.append(QueryEngineTool.from_defaults(engine, name, description))
         agent = FunctionAgent(tools=tools, llm=model, system_prompt=SYSTEM, streaming=False)
 
@@ -62,8 +62,8 @@ def main() -> None:
         print(f"\nUsed: {embedding.usage}")
 
 
-def stand_in(messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> ChatMessage:
-    """Ask the book of the question's language; quote what fits best; repeat what a tool says."""
+def stub_reply(messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> ChatMessage:
+    """Ask the book in the question's language, quote the best match, and pass on its answer."""
     last = messages[-1].content or ""
     if not tools:
         return ChatMessage(quote(last), role="assistant")

@@ -1,8 +1,9 @@
 """An agent that remembers its users from one conversation to the next: LangGraph's memory store.
 
-Run `python examples/agent_memory.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without,
-they come from a local stand-in that compares words. With CHAT_MODEL, OPENAI_BASE_URL and
-OPENAI_API_KEY set, that model thinks; without, a stand-in recalls for questions and saves the rest.
+Run `python examples/agent_memory.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words. If CHAT_MODEL, OPENAI_BASE_URL and
+OPENAI_API_KEY are set, that chat model answers; otherwise a stub recalls for questions and saves
+the rest.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ QUESTIONS = [("ada", "What do I drink?"), ("ada", "我对什么过敏？"), ("bo
 @tool
 def save_memory(text: str, runtime: ToolRuntime[str]) -> str:
     """Save something to remember about the user, in the user's words."""
-    # By its own text as key nothing is saved twice; the store would embed it again.
+    # The key is a hash of the text, so no text is saved, and embedded, twice.
     key = hashlib.sha256(text.encode()).hexdigest()[:8]
     if runtime.store.get((runtime.context,), key) is None:
         runtime.store.put((runtime.context,), key, {"text": text})
@@ -42,18 +43,18 @@ def recall_memories(query: str, runtime: ToolRuntime[str]) -> str:
 
 
 def main() -> None:
-    """Tell an agent about two users, twice, then ask it in new conversations."""
+    """Tell an agent about two users, twice, then ask it questions in new conversations."""
     with ExitStack() as stack:
         options = {"dimension": 1024, **service_options(stack)}
         embeddings = stack.enter_context(QwenEmbeddings(**options))
-        # "embed" takes the object: a function could not tell queries from documents. Without
+        # Pass the object as "embed": a function cannot distinguish queries from documents. Without
         # "fields", the JSON of the whole value is embedded. PostgresStore and SqliteStore send
-        # queries as documents: search there with a second store on the same base, whose "embed" is
-        # `lambda queries: [embeddings.embed_query(query) for query in queries]`.
+        # queries as documents: to search them, open a second store on the same database whose
+        # "embed" is `lambda queries: [embeddings.embed_query(query) for query in queries]`.
         index = {"embed": embeddings, "dims": embeddings.dimension, "fields": ["text"]}
         store, tools = InMemoryStore(index=index), [save_memory, recall_memories]
         agent = create_agent(
-            chat_model(stand_in), tools, system_prompt=SYSTEM, store=store, context_schema=str
+            chat_model(stub_reply), tools, system_prompt=SYSTEM, store=store, context_schema=str
         )
 
         for user, text in [*TALK, *TALK, *QUESTIONS]:
@@ -62,8 +63,8 @@ def main() -> None:
         print(f"\nUsed: {embeddings.usage}")
 
 
-def stand_in(messages: list[BaseMessage]) -> AIMessage:
-    """Recall for a question and quote what fits best; save what else is said."""
+def stub_reply(messages: list[BaseMessage]) -> AIMessage:
+    """For a question recall memories and quote the best match; save anything else."""
     last = messages[-1]
     if not isinstance(last, ToolMessage):
         asks = last.text.endswith(("?", "？"))

@@ -1,7 +1,7 @@
-"""Find the records that do not belong in a catalogue, with a threshold learnt from those that do.
+"""Find the records that do not belong in a catalogue, with a threshold learned from those that do.
 
-Run `python examples/anomaly_detection.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's;
-without, they come from a local stand-in that compares meanings (extra `local`).
+Run `python examples/anomaly_detection.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, with a small model of meaning (extra `local`).
 """
 
 import sys
@@ -18,10 +18,10 @@ from qwen_embed import QwenEmbedder
 
 
 def main(folder: Path = Path("demo_output")) -> None:
-    """Learn what is normal, set the threshold on other normal records, and try both on new ones."""
+    """Learn normal records, set the threshold on other normal records, and test it on new ones."""
     strays = read("strays")
-    # Three sets drawn apart, each with every kind of part: the reference; those that set the
-    # threshold; and those that show how many false alarms it gives.
+    # Three disjoint sets, each with every kind of part: the reference, the records that set the
+    # threshold, and new records that show how many false alarms it causes.
     reference, held_out, new = [], [], []
     rng = np.random.default_rng(0)
     for _, kind in groupby(read("products"), key=lambda part: part["chapter"]):
@@ -35,16 +35,16 @@ def main(folder: Path = Path("demo_output")) -> None:
         known = embedder.embed_documents(reference).dense
 
         def distances(texts: list[str]) -> np.ndarray:
-            """Return how far each text is from the nearest known one: 1 less the cosine."""
+            """Return the distance of each text to the nearest known one: 1 minus the cosine."""
             return 1 - (embedder.embed_documents(texts).dense @ known.T).max(axis=1)
 
         of_held_out, of_new = distances(held_out), distances(new)
         of_strays = distances([stray["text"] for stray in strays])
         print(f"Used: {embedder.usage}")
 
-    # A normal record is further than the furthest of n others, drawn as it was, about once in n + 1
-    # times: so many false alarms this threshold gives (split conformal prediction).
-    threshold, expected = of_held_out.max(), f"about 1 of {len(held_out) + 1} is to be expected"
+    # A normal record is farther than the farthest of n others from the same source about once in
+    # n + 1 times: this is the expected rate of false alarms (split conformal prediction).
+    threshold, expected = of_held_out.max(), f"about 1 of {len(held_out) + 1} is expected"
     alarms, hits = (of_new > threshold).sum(), (of_strays > threshold).sum()
     print(f"\nThreshold, set by {len(held_out)} records that belong: {threshold:.3f}")
     print(f"False alarms: {alarms} of {len(new)} new records that belong; {expected}")
@@ -53,7 +53,7 @@ def main(folder: Path = Path("demo_output")) -> None:
         verdict = "found" if distance > threshold else "MISSED"
         print(f" {verdict:6} {distance:.3f}  {stray['gist']}: {stray['text']}")
 
-    note = f"A point is a record; those that are known are not shown. {origin(service)}"
+    note = f"Each point is a record; the reference is not shown. {origin(service)}"
     figure, axes = picture("Records that do not belong, by their distance", note, height=5.6)
     order = np.argsort(of_strays)
     rows = [

@@ -1,8 +1,8 @@
-"""Keep vectors on disk, so that no text is embedded twice: LangChain's cache, set up right.
+"""Keep vectors on disk, so that no text is embedded twice, with LangChain's cache.
 
-Run `python examples/cache_backed_langchain.py`, and once more: the second time nothing is sent.
-With DASHSCOPE_API_KEY set, the vectors are Qwen's; without, they come from a local stand-in that
-compares words.
+Run `python examples/cache_backed_langchain.py` twice. The second run sends nothing. It calls the
+real service if DASHSCOPE_API_KEY is set; otherwise it runs the bundled emulator, which only matches
+words.
 """
 
 import sys
@@ -19,24 +19,24 @@ from langchain_qwen_embed import QwenEmbeddings
 
 
 def main(folder: Path = Path("demo_output/cache_backed_langchain")) -> None:
-    """Fill an index in memory and ask it, with vectors that come from disk where they are there."""
+    """Fill an index in memory and search it, with vectors from disk if they are cached there."""
     with ExitStack() as stack:
         service = service_options(stack)
-        folder /= "stand-in" if service else "qwen"  # the two have nothing in common but names
+        folder /= "emulator" if service else "qwen"  # their vectors must not mix
         embeddings = stack.enter_context(QwenEmbeddings(dimension=1024, **service))
         cached = CacheBackedEmbeddings.from_bytes_store(
             embeddings,
             LocalFileStore(folder / "documents"),
-            # A store of its own, for the cache knows a text alone: in one store with the documents
-            # (`True`) a query would get the vector of an equal document. `False` keeps no queries.
+            # Queries need their own store, as the cache is keyed by the text alone: with `True`
+            # a query gets the vector of a document with the same text. `False` caches no queries.
             query_embedding_cache=LocalFileStore(folder / "queries"),
-            # Names all that changes a vector. Under another model, dimension or `instruct` the
-            # cache starts anew, and never hands out what was made otherwise.
+            # Names every option that changes a vector: another model, dimension or `instruct` has
+            # its own entries and never gets vectors made with other options.
             namespace=embeddings.cache_namespace,
             # The default, SHA-1, warns that texts can be made to collide.
             key_encoder="sha256",
-            # How many texts are embedded before they are saved, one such batch after the other, so
-            # many times more than a request holds. A text that stands in two batches is sent twice.
+            # Texts per call; vectors are saved after each call. Use many times more than a request
+            # holds, as calls run one after the other. A text in two of them is sent twice.
             batch_size=2000,
         )
 

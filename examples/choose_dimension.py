@@ -1,7 +1,7 @@
 """Choose a dimension: what a shorter vector saves, and what it no longer finds, on your own corpus.
 
-Run `python examples/choose_dimension.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's;
-without, they come from a local stand-in that compares words.
+Run `python examples/choose_dimension.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from support.corpus import read_passages
 from support.plotting import BLUE, ORANGE, legend, picture, save
-from support.ranking import places
+from support.ranking import ranks
 from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
@@ -21,16 +21,16 @@ from qwen_embed.models import MODELS
 MODEL = "text-embedding-v4"
 DIMENSIONS = sorted(MODELS[MODEL].dimensions, reverse=True)
 HEADING = "dimension  recall@10  same ten    a million  list price of the tokens"
-NOTE = """The stand-in makes one vector of 1,024 numbers and projects it to the other dimensions.
-So this shows how to measure; it says nothing about Qwen's."""
+NOTE = """The emulator makes one vector of 1,024 numbers and projects it to the other dimensions.
+So this shows how to measure, and says nothing about Qwen's models."""
 SENTENCE = re.compile(r"[^.!?。！？]+[.!?。！？]+['”’」]*")
 
 
 def main(folder: Path = Path("demo_output")) -> None:
-    """Embed two books in each dimension, and ask for passages by a sentence taken from them."""
+    """Embed two books in each dimension, and search for passages by a sentence taken from them."""
     passages, questions, answers = read_passages()[0], [], []
-    # Questions for any corpus, without labels (the inverse cloze task): a sentence is taken out of
-    # its passage, and what is left of the passage should be found by it.
+    # Questions for any corpus, without labels (the inverse cloze task): take a sentence out of its
+    # passage, then search for the rest of the passage with that sentence.
     for place, passage in enumerate(passages):
         sentences = [found.strip() for found in SENTENCE.findall(passage)]
         if len(sentences) > 2:
@@ -48,9 +48,9 @@ def main(folder: Path = Path("demo_output")) -> None:
             documents = embedder.embed_documents(passages).dense
             scores = embedder.embed_queries(questions).dense @ documents.T
             ten = scores.argsort(axis=1)[:, -10:]
-            full = ten if full is None else full  # of the first dimension, the longest
+            full = ten if full is None else full  # at the first dimension, the longest
             kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ten, full, strict=True)])
-            recall = (places(scores, answers) <= 10).mean()
+            recall = (ranks(scores, answers) <= 10).mean()
             size = documents[0].nbytes / 1000  # GB of a million vectors, as float32
             measured.append((size, recall, kept))
             used = embedder.usage
@@ -59,8 +59,10 @@ def main(folder: Path = Path("demo_output")) -> None:
     if service:
         print(f"\n{NOTE}")
 
-    note = f"Passages of two books, asked for by a sentence. {origin(service)}"
-    figure, axes = picture("What a shorter vector saves, and what it loses", note, height=5)
+    note = f"Passages of two books, searched by one of their sentences. {origin(service)}"
+    figure, axes = picture(
+        "What a shorter vector saves, and what it no longer finds", note, height=5
+    )
     sizes, recalls, shares = zip(*measured, strict=True)
     axes.plot(sizes, shares, "s--", color=ORANGE, ms=8, lw=2, label="share of the longest's ten")
     axes.plot(sizes, recalls, "o-", color=BLUE, ms=8, lw=2, label="recall@10")

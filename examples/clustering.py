@@ -1,7 +1,7 @@
-"""Sort headlines in two languages by what they are about, without telling how many subjects.
+"""Group headlines in two languages by subject, without specifying the number of subjects.
 
-Run `python examples/clustering.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without,
-they come from a local stand-in that compares meanings (extra `local`).
+Run `python examples/clustering.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, with a small model of meaning (extra `local`).
 """
 
 import sys
@@ -26,7 +26,7 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY, "black")
 
 
 def main(folder: Path = Path("demo_output")) -> None:
-    """Cluster the vectors as they are, and less what a language has in common, and draw these."""
+    """Cluster the vectors as they are, then without the mean of their language; draw the latter."""
     headlines = read("headlines")
     subjects = [headline["subject"] for headline in headlines]
     languages = np.array([headline["language"] for headline in headlines])
@@ -36,16 +36,16 @@ def main(folder: Path = Path("demo_output")) -> None:
         vectors = embedder.embed_documents([headline["text"] for headline in headlines]).dense
         print(f"Used: {embedder.usage}")
 
-    # Texts of one language have much in common, which may outweigh their subjects. It is in their
-    # mean; what is left without it is about the subjects.
+    # Vectors of one language share a direction, their mean, which may outweigh the subjects.
+    # Subtracting it leaves the differences between subjects.
     means = {language: vectors[languages == language].mean(axis=0) for language in languages}
     centred = normalize(vectors - np.array([means[language] for language in languages]))
 
-    for name, rows in {"as they are": vectors, "less their language's mean": centred}.items():
+    for name, rows in {"as they are": vectors, "minus their language's mean": centred}.items():
         print(f"\nThe vectors {name}")
         found = cluster(rows)
         rand = [adjusted_rand_score(each, found) for each in (subjects, languages)]
-        # 1 where the clusters are the same, about 0 where they agree no more than by chance.
+        # 1 if the clusterings are identical, about 0 if they agree only by chance.
         print(f" Rand index: {rand[0]:.2f} with subjects, {rand[1]:.2f} with languages")
         for number in range(max(found) + 1):
             gists = [h["gist"] for h, own in zip(headlines, found, strict=True) if own == number]
@@ -63,7 +63,7 @@ def main(folder: Path = Path("demo_output")) -> None:
 
 
 def cluster(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return the cluster of each row, by k-means, with the silhouette's number of them."""
+    """Return each row's cluster by k-means, with the number of clusters of the best silhouette."""
     tried = {
         count: KMeans(count, n_init=20, random_state=0).fit_predict(rows)
         for count in range(2, len(COLOURS) + 1)

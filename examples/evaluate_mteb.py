@@ -1,11 +1,11 @@
 """Evaluate a model with the `mteb` package on a retrieval, a clustering and a classification task.
 
-Run `python examples/evaluate_mteb.py`. It needs Python 3.11 or later, `mteb` and PyTorch, of which
-the build for CPUs will do: `uv pip install mteb --torch-backend cpu`. The tasks are small and made
-of local texts, so nothing is downloaded. With DASHSCOPE_API_KEY set, the service's model is
-evaluated; without, a local stand-in that compares words, or with `--engine e5` meanings.
+Run `python examples/evaluate_mteb.py`. It needs Python 3.11 or later, `mteb` and PyTorch; the build
+for CPUs is enough: `uv pip install mteb --torch-backend cpu`. The tasks are small and made of local
+texts, so nothing is downloaded. If DASHSCOPE_API_KEY is set, the service's model is evaluated;
+otherwise the bundled emulator, which only matches words, or meanings with `--engine e5`.
 
-The tasks of the public benchmarks run in the same way, if they can be downloaded:
+Public benchmark tasks run the same way, if they can be downloaded:
 `mteb.evaluate(QwenEncoder(embedder), mteb.get_task("NFCorpus"))`.
 """
 
@@ -36,9 +36,9 @@ def main(
     """Run the tasks, and print their scores and those that the service publishes.
 
     Args:
-        model: The model that is asked for.
+        model: The model to evaluate.
         dimension: The length of its vectors.
-        engine: Where the stand-in's vectors come from.
+        engine: How the emulator makes its vectors.
 
     Returns:
         The main score of each task, from 0 to 1.
@@ -49,12 +49,12 @@ def main(
         service = service_options(stack, engine)
         embedder = QwenEmbedder(model=model, dimension=dimension, **service)
         encoder = QwenEncoder(stack.enter_context(embedder))
-        # No cache: mteb would store the scores under the model's name, a stand-in's too.
+        # No cache: mteb would store the emulator's scores under the model's name too.
         results = mteb.evaluate(encoder, tasks, cache=None, show_progress_bar=False).task_results
 
     print(f"\nMeasured here: {model} at {dimension} dimensions")
     if service:
-        print(f"(the stand-in's vectors, engine {engine}: they say nothing of Qwen's models)")
+        print(f"(the emulator's vectors, engine {engine}: they say nothing about Qwen's models)")
     scores = {result.task_name: result.get_score() for result in results}
     for task in tasks:
         about = task.metadata

@@ -1,8 +1,8 @@
 """Hybrid search of two books, in English and in Chinese, with LangChain's Milvus store.
 
 It needs `pip install 'qwen-embed[langchain]' langchain-milvus milvus-lite`, and no server: Milvus
-Lite keeps the collection in a folder. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without,
-they come from a local stand-in that compares words.
+Lite keeps the collection in a folder. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words.
 """
 
 import sys
@@ -19,13 +19,13 @@ from langchain_qwen_embed import QwenEmbeddings
 
 
 def main(folder: Path = Path("demo_output/milvus_langchain")) -> None:
-    """Store the passages with both kinds of vectors, ask, and print what was found and why."""
+    """Store the passages with both kinds of vectors, search, and print the results and why."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         options = {"model": "text-embedding-v4", **service_options(stack)}
 
-        # Dense vectors find by meaning, sparse ones by words. The store asks one object after the
-        # other; since these two share their requests, the second answer is there already.
+        # Dense vectors find by meaning, sparse vectors by words. The store calls one object after
+        # the other; the two share their requests, so the second call sends nothing.
         dense = stack.enter_context(QwenEmbeddings(**options))
         sparse = dense.sparse()
         store = Milvus(
@@ -35,7 +35,7 @@ def main(folder: Path = Path("demo_output/milvus_langchain")) -> None:
             collection_name="books",
             auto_id=True,
             drop_old=True,
-            # Milvus Lite refuses the store's defaults for sparse vectors.
+            # Milvus Lite rejects the store's defaults for sparse vectors.
             index_params=[
                 {"metric_type": "COSINE", "index_type": "AUTOINDEX", "params": {}},
                 {"metric_type": "IP", "index_type": "SPARSE_INVERTED_INDEX", "params": {}},
@@ -70,10 +70,10 @@ def main(folder: Path = Path("demo_output/milvus_langchain")) -> None:
             hits = [(document.page_content, document.metadata, score) for document, score in found]
             show(f"{question.text} (requests for this query: {requests})", hits, question.answer)
             shared = sparse.explain_match(question.text, hits[0][0])[:3]
-            print("    Words that the first shares with the question, and their scores:")
+            print("    Words that the first result shares with the question, and their scores:")
             print("   ", ", ".join(f"{each.token!r} {each.score:.3f}" for each in shared))
 
-        print(f"\nUsed in all, the explanations included: {dense.usage}")
+        print(f"\nUsed in total, explanations included: {dense.usage}")
 
 
 if __name__ == "__main__":

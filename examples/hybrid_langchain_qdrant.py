@@ -1,7 +1,7 @@
 """Find a spare part by its exact code: dense and sparse vectors together, LangChain and Qdrant.
 
-Run `python examples/hybrid_langchain_qdrant.py`. With DASHSCOPE_API_KEY set, the vectors are
-Qwen's; without, they come from a local stand-in that compares words.
+Run `python examples/hybrid_langchain_qdrant.py`. It calls the real service if DASHSCOPE_API_KEY is
+set; otherwise it runs the bundled emulator, which only matches words.
 """
 
 import sys
@@ -15,9 +15,9 @@ from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 
-DIMENSION = 64  # the shortest: a small index, in which codes that differ little are hard to tell
-# Qdrant's default looks at ranks alone: a code that matches exactly would count no more than
-# whatever happens to come first by meaning.
+DIMENSION = 64  # the shortest: a small index, in which similar codes are hard to distinguish
+# Qdrant's default uses ranks alone: an exact match of a code would count no more than whatever
+# comes first by meaning.
 BY_SCORE = models.FusionQuery(fusion=models.Fusion.DBSF)
 
 
@@ -25,14 +25,14 @@ def main(folder: Path = Path("demo_output/hybrid_langchain_qdrant")) -> None:
     """Index two books and a catalogue of parts, then search by meaning and by exact code."""
     with ExitStack() as stack:
         options = {"dimension": DIMENSION, **service_options(stack)}
-        # The two share requests: the service answers both kinds of vectors at the price of one.
+        # The two share requests: the service returns both kinds of vectors at the price of one.
         dense = stack.enter_context(QwenEmbeddings(**options))
         sparse = dense.sparse()
         client = QdrantClient(path=str(folder))
         stack.callback(client.close)
 
         def store(name: str, mode: RetrievalMode = RetrievalMode.HYBRID) -> QdrantVectorStore:
-            # The check of the collection would embed a dummy text, to learn the length of vectors.
+            # The collection check would embed a dummy text to find the dimension.
             checks = {"validate_collection_config": False}
             return QdrantVectorStore(client, name, dense, mode, sparse_embedding=sparse, **checks)
 
@@ -45,7 +45,7 @@ def main(folder: Path = Path("demo_output/hybrid_langchain_qdrant")) -> None:
                 f"{name}: {len(texts)} texts, both vectors, {dense.usage.requests} requests so far"
             )
 
-        print("\nAsk the books (* is the passage that holds the answer)")
+        print("\nAsk the books (* is the passage with the answer)")
         question = "Who stole the tarts?"
         show(question, search(store("books"), question), "he stole those tarts")
 
@@ -56,14 +56,17 @@ def main(folder: Path = Path("demo_output/hybrid_langchain_qdrant")) -> None:
         hits = search(store("parts"), order)
         show(f"{order} -- dense and sparse", hits, code)
         shared = sparse.explain_match(order, hits[0][0])[:3]
-        print("    The first, by:", ", ".join(f"{each.token} {each.score:.2f}" for each in shared))
+        print(
+            "    The first result matches by:",
+            ", ".join(f"{each.token} {each.score:.2f}" for each in shared),
+        )
 
         codes = [part["code"] for part in read_products()[1][::2]]
         found = {code: [search(s, code) for s in (only_dense, store("parts"))] for code in codes}
         among = sum(any(code in text for text, *_ in hits) for code, (hits, _) in found.items())
         first = sum(code in hits[0][0] for code, (_, hits) in found.items())
-        print(f"\nOf {len(codes)} codes, dense alone has {among} among its first five.")
-        print(f"Of {len(codes)} codes, dense and sparse have {first} first.")
+        print(f"\nOf {len(codes)} codes, dense search has {among} among its first five.")
+        print(f"Of {len(codes)} codes, hybrid search has {first} first.")
         print(f"\nUsed: {dense.usage}")
 
 

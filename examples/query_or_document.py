@@ -1,7 +1,7 @@
-"""What `text_type` and `instruct` change: a question finds its answer, or other questions like it.
+"""What `text_type` and `instruct` change: a question finds its answer, or similar questions.
 
-Run `python examples/query_or_document.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's;
-without, they come from a local stand-in that compares meanings (extra `local`).
+Run `python examples/query_or_document.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, with a small model of meaning (extra `local`).
 """
 
 import sys
@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 from support.corpus import read
 from support.plotting import BLUE, GREEN, RED, legend, picture, save
-from support.ranking import places
+from support.ranking import ranks
 from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 
 INSTRUCT = "Given a question, retrieve the help page that answers it"
-NOTE = """The stand-in, e5, was trained with both roles but no instructions: to it, `instruct` is
-more words of the query. What Qwen's models gain by it, only the service can tell."""
+NOTE = """The emulator's model e5 was trained with both roles but no instructions: `instruct` only adds
+words to its queries. Only the real service shows what Qwen's models gain by it."""
 COLOURS, SHIFTS, TICKS = (RED, BLUE, GREEN), (-0.22, 0, 0.22), (1, 2, 3, 5, 10, 20)
 
 
 def main(folder: Path = Path("demo_output")) -> None:
-    """Ask questions of help pages that are mixed with messages from customers, in three ways."""
+    """Search help pages mixed with customers' messages, with the questions sent in three ways."""
     texts, questions = read("help") + read("messages")[::2], read("help_questions")
     asked = [question["text"] for question in questions]
     with ExitStack() as stack:
@@ -31,7 +31,7 @@ def main(folder: Path = Path("demo_output")) -> None:
         options = {"dimension": 512, "normalize": True, **service}
         plain = stack.enter_context(QwenEmbedder(**options))
         instructed = stack.enter_context(QwenEmbedder(instruct=INSTRUCT, **options))
-        # The texts are documents each time: `instruct` changes queries alone.
+        # The texts are always documents: `instruct` changes only queries.
         documents = plain.embed_documents([text["text"] for text in texts]).dense
         vectors = {
             "as a document": plain.embed_documents(asked).dense,
@@ -45,16 +45,16 @@ def main(folder: Path = Path("demo_output")) -> None:
     elsewhere = languages != languages[answers][:, None]
 
     print(f"\n{len(asked)} questions to {is_page.sum()} help pages and {(~is_page).sum()} messages")
-    print("                         right first  mean reciprocal rank  the same, pages alone")
+    print("                         right first  mean reciprocal rank  MRR among pages only ")
     found = {}
     for way, rows in vectors.items():
         scores = np.where(elsewhere, -1, rows @ documents.T)
-        found[way] = places(scores, answers)
+        found[way] = ranks(scores, answers)
         first, mean = (found[way] == 1).sum(), (1 / found[way]).mean()
-        alone = (1 / places(np.where(is_page, scores, -1), answers)).mean()
+        alone = (1 / ranks(np.where(is_page, scores, -1), answers)).mean()
         print(f" {way:24} {first:11} {mean:21.2f} {alone:22.2f}")
     print(
-        f"One question can change the mean by {1 / len(asked):.2f}: small differences say little."
+        f"One question can change the mean by {1 / len(asked):.2f}: small differences mean little."
     )
     if service:
         print(NOTE)

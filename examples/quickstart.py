@@ -1,7 +1,7 @@
 """Ask two books, in English and in Chinese, through LangChain and through LlamaIndex.
 
-Run `python examples/quickstart.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without,
-they come from a local stand-in that compares words, or with `--engine e5` meanings.
+Run `python examples/quickstart.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words, or meanings with `--engine e5`.
 """
 
 import argparse
@@ -25,16 +25,18 @@ from llamaindex_qwen_embed import QwenEmbedding
 def main(
     folder: Path = Path("demo_output/qdrant"), engine: str = "lexical", chapters: tuple = ()
 ) -> None:
-    """Embed the passages with both adapters, ask both the same questions, print what it used."""
+    """Embed the passages with both adapters, ask both the same questions, and print the usage."""
     with ExitStack() as stack:
         heading("1. The service and the passages")
         service = service_options(stack, engine)
         questions = QUESTIONS
         if service and engine == "e5":
-            print("Its engine, e5, compares meanings, slowly on a CPU: four chapters will do.")
+            print(
+                "Its engine, e5, compares meanings, slowly on a CPU: only four chapters are read."
+            )
             chapters = chapters or CHAPTERS_OF_ANSWERS
         elif service:
-            print("It compares words; --engine e5 compares meanings, across languages too.")
+            print("It only matches words; --engine e5 compares meanings, also across languages.")
             questions = [question for question in QUESTIONS if not question.language]
         options = {"dimension": 1024, "show_progress_bar": True, **service}
         texts, passages = read_passages(*chapters)
@@ -44,7 +46,7 @@ def main(
         dense = stack.enter_context(QwenEmbeddings(**options))
         client = QdrantClient(path=str(folder))
         stack.callback(client.close)
-        # Left to itself, the store embeds a dummy text, and then 64 texts at a time only.
+        # By default the store embeds a dummy text, and then only 64 texts per call.
         client.delete_collection("books")
         client.create_collection("books", models.VectorParams(size=1024, distance="Cosine"))
         store = QdrantVectorStore(client, "books", dense, validate_collection_config=False)
@@ -61,14 +63,14 @@ def main(
         index = VectorStoreIndex(nodes, embed_model=embedding)
         report("LlamaIndex", embedding.usage, time.perf_counter() - started)
 
-        heading("3. Ask both (* is the passage that holds the answer)")
+        heading("3. Ask both (* is the passage with the answer)")
         for question in questions:
             hits, others = ask_langchain(store, question), ask_llamaindex(index, question)
             only = f" (passages in {question.language!r} only)" if question.language else ""
             show(f"{question.text}{only}", hits, question.answer)
             compare(hits, others, question)
 
-        heading("4. Used, questions included (at the real service's list price)")
+        heading("4. Usage, questions included (at the real service's list price)")
         print(f"LangChain   {dense.usage}\nLlamaIndex  {embedding.usage}")
 
 

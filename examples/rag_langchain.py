@@ -1,8 +1,8 @@
 """Answer questions from two books, in English and in Chinese, and name the passages: LangChain.
 
-Run `python examples/rag_langchain.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's; without,
-they come from a local stand-in that compares words. With CHAT_MODEL, OPENAI_BASE_URL and
-OPENAI_API_KEY set, that model answers; without, a stand-in quotes the sentence that fits best.
+Run `python examples/rag_langchain.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words. If CHAT_MODEL, OPENAI_BASE_URL and
+OPENAI_API_KEY are set, that chat model answers; otherwise a stub quotes the best matching sentence.
 """
 
 import sys
@@ -41,8 +41,8 @@ def main() -> None:
         used = embeddings.usage
         print(f"{used.texts} passages in {used.requests} requests.")
 
-        # One retrieval serves the answer and the list of its sources. A chain that names the
-        # retriever in two places asks, and pays, twice for each question.
+        # One retrieval serves the answer and the list of its sources. A chain that uses the
+        # retriever twice sends, and pays for, each question twice.
         retriever = store.as_retriever(search_kwargs={"k": 3})
         answer = (
             RunnablePassthrough.assign(passages=lambda asked: cite(asked["sources"]))
@@ -51,7 +51,7 @@ def main() -> None:
             | StrOutputParser()
         )
         chain = RunnableParallel(sources=retriever, question=RunnablePassthrough())
-        # `batch` asks all questions side by side.
+        # `batch` runs all questions concurrently.
         asked = [question.text for question in QUESTIONS if not question.language]
         for result in chain.assign(answer=answer).batch(asked):
             print(f"\n{result['question']}")

@@ -1,8 +1,8 @@
 """Answer questions from two books, in English and in Chinese, and name the passages: LlamaIndex.
 
-Run `python examples/rag_llamaindex.py`. With DASHSCOPE_API_KEY set, the vectors are Qwen's;
-without, they come from a local stand-in that compares words. With CHAT_MODEL, OPENAI_BASE_URL and
-OPENAI_API_KEY set, that model answers; without, a stand-in quotes the sentence that fits best.
+Run `python examples/rag_llamaindex.py`. It calls the real service if DASHSCOPE_API_KEY is set;
+otherwise it runs the bundled emulator, which only matches words. If CHAT_MODEL, OPENAI_BASE_URL and
+OPENAI_API_KEY are set, that chat model answers; otherwise a stub quotes the best matching sentence.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def main() -> None:
             lambda messages: ChatMessage(quote(messages[-1].content), role="assistant")
         )
 
-        # The index takes `embed_model` and the engine `llm`: what is left out would be OpenAI's.
+        # Pass `embed_model` to the index and `llm` to the engine: the defaults are OpenAI's.
         index = VectorStoreIndex(read_nodes(), embed_model=embedding, use_async=True)
         used = embedding.usage
         print(f"{used.texts} passages in {used.requests} requests.")
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def read_nodes() -> list[TextNode]:
-    """Return the passages as nodes: the text alone is embedded, and the model reads the id too."""
+    """Return the passages as nodes: only the text is embedded; the chat model reads the id too."""
     nodes = []
     for text, passage in zip(*read_passages(), strict=True):
         hidden: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Sort customers' messages, in two languages, by topics that are only described: no training.
+"""Classify customers' messages in two languages by topics that are only described: no training.
 
-Run `python examples/zero_shot_classification.py`. With DASHSCOPE_API_KEY set, the vectors are
-Qwen's; without, they come from a local stand-in that compares meanings (extra `local`).
+Run `python examples/zero_shot_classification.py`. It calls the real service if DASHSCOPE_API_KEY is
+set; otherwise it runs the bundled emulator, with a small model of meaning (extra `local`).
 """
 
 import sys
@@ -16,7 +16,7 @@ from support.service import origin, service_options
 
 from qwen_embed import QwenEmbedder
 
-# Chosen among three wordings by these very messages: expect less of messages of your own.
+# The best of three wordings on these very messages: expect less on your own messages.
 TOPICS = {
     "delivery": "delivery of a parcel",
     "return": "return of goods and refund",
@@ -29,7 +29,7 @@ INSTRUCT = "Given a message to a shop, retrieve the topic it is about"
 
 
 def main(folder: Path = Path("demo_output")) -> None:
-    """Give each message the topic whose description is nearest, with `instruct` and without."""
+    """Give each message the topic with the nearest description, with and without `instruct`."""
     messages = read("messages")
     texts = [message["text"] for message in messages]
     topics = list(TOPICS)
@@ -41,13 +41,13 @@ def main(folder: Path = Path("demo_output")) -> None:
         for instruct in (None, INSTRUCT):
             options = {"dimension": 512, "normalize": True, "instruct": instruct, **service}
             embedder = stack.enter_context(QwenEmbedder(**options))
-            # The messages are the queries, since only a query takes an instruction.
+            # The messages are sent as queries, because only queries can have an instruction.
             descriptions = embedder.embed_documents(TOPICS.values()).dense
             similarity = embedder.embed_queries(texts).dense @ descriptions.T
             said[instruct] = similarity.argmax(axis=1)
             print(f"Used: {embedder.usage}")
 
-    print(f"\n{len(texts)} messages, {len(topics)} topics: how many get theirs")
+    print(f"\n{len(texts)} messages, {len(topics)} topics: how many are classified correctly")
     for instruct, topic in said.items():
         right = topic == truth
         counts = ", ".join(
@@ -55,14 +55,16 @@ def main(folder: Path = Path("demo_output")) -> None:
             for language in np.unique(languages)
         )
         print(f" {instruct or 'no instruction'}: {right.mean():.0%} ({counts})")
-    print("\nThose that do not, with the instruction")
+    print("\nMisclassified, with the instruction")
     for message, topic, true in zip(messages, said[INSTRUCT], truth, strict=True):
         if topic != true:
             print(f" {topics[topic]} for {topics[true]}: {message['text']}")
 
     counts = confusion_matrix(truth, said[INSTRUCT])
     note = f"Counts of messages, with the instruction. {origin(service)}"
-    figure, axes = picture(f"{counts.trace()} of {len(texts)} messages get their topic", note, 5.2)
+    figure, axes = picture(
+        f"{counts.trace()} of {len(texts)} messages are classified correctly", note, 5.2
+    )
     axes.imshow(counts, cmap="cividis", aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         colour = "black" if count > counts.max() / 2 else "white"

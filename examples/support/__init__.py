@@ -1,1 +1,1 @@
-"""What examples share."""
+"""Code that the examples share."""

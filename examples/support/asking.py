@@ -1,4 +1,4 @@
-"""How the quickstart asks a store of either framework, and says what it does."""
+"""How the quickstart searches a store of each framework, and prints the results."""
 
 from langchain_qdrant import QdrantVectorStore
 from llama_index.core import VectorStoreIndex
@@ -27,11 +27,11 @@ def ask_llamaindex(index: VectorStoreIndex, question: Question) -> Hits:
 
 
 def compare(hits: Hits, others: Hits, question: Question) -> None:
-    """Say whether both found the same."""
+    """Print whether both found the same passages."""
     if [text for text, *_ in hits] == [text for text, *_ in others]:
         print("    LangChain and LlamaIndex agree.")
     else:
-        show("    They DISAGREE. LlamaIndex says:", others, question.answer)
+        show("    They DISAGREE. LlamaIndex found:", others, question.answer)
 
 
 def heading(title: str) -> None:
@@ -40,6 +40,6 @@ def heading(title: str) -> None:
 
 
 def report(adapter: str, usage: Usage, seconds: float) -> None:
-    """Print how an adapter embedded the passages."""
+    """Print how many requests and seconds an adapter took for the passages."""
     count = f"{usage.texts} texts in {usage.requests} requests"
     print(f"{adapter:10}  {count}, {seconds:.1f} s: {usage.texts / seconds:,.0f} texts per second")

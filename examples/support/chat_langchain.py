@@ -1,6 +1,6 @@
 """The chat model of the examples for LangChain.
 
-One that the environment names needs `pip install langchain-openai`.
+A model named in the environment needs `pip install langchain-openai`.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from support.service import chat_options
 
 
-class StandIn(BaseChatModel):
-    """A chat model that answers what a function answers, by a tool call where it likes."""
+class StubChatModel(BaseChatModel):
+    """A chat model whose answers, tool calls included, come from a function."""
 
     reply: Callable[[list[BaseMessage]], AIMessage]
 
     @property
     def _llm_type(self) -> str:
-        return "stand-in"
+        return "stub"
 
-    def bind_tools(self, tools: Any, **options: Any) -> "StandIn":
+    def bind_tools(self, tools: Any, **options: Any) -> "StubChatModel":
         """Return itself: the function knows the tools."""
         del tools, options
         return self
@@ -33,10 +33,10 @@ class StandIn(BaseChatModel):
 
 
 def chat_model(reply: Callable[[list[BaseMessage]], AIMessage]) -> BaseChatModel:
-    """Return the model that the environment names, or a stand-in that answers by a function."""
+    """Return the model named in the environment, or a stub that answers with a function."""
     options = chat_options()
     if options is None:
-        return StandIn(reply=reply)
+        return StubChatModel(reply=reply)
     from langchain_openai import ChatOpenAI  # noqa: PLC0415 -- takes a second to load
 
     return ChatOpenAI(**options)

@@ -1,6 +1,6 @@
 """The chat model of the examples for LlamaIndex.
 
-One that the environment names needs `pip install llama-index-llms-openai-like`.
+A model named in the environment needs `pip install llama-index-llms-openai-like`.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from support.service import chat_options
 
 
 def chat_model(reply: Callable[..., ChatMessage]) -> FunctionCallingLLM:
-    """Return the model that the environment names, or a stand-in that answers by a function.
+    """Return the model named in the environment, or a stub that answers with a function.
 
     Args:
-        reply: Takes the messages, and the tools that may be called as `tools`.
+        reply: Called with the messages, and with the available tools as `tools`.
     """
     options = chat_options()
     if options is None:

@@ -1,4 +1,4 @@
-"""The texts that examples read, questions about two books, and how passages found are shown."""
+"""The texts that examples read, questions about two books, and how results are printed."""
 
 import json
 import unicodedata
@@ -9,17 +9,17 @@ TEXTS = Path(__file__).parents[1] / "data"
 COLUMNS = 100
 
 Hits = list[tuple[str, dict[str, str], float]]
-"""Passages found, best first: text, what else is known about it, and score."""
+"""Passages found, best first: text, metadata, and score."""
 
 
 class Question(NamedTuple):
     """A question about the passages.
 
     Attributes:
-        text: What is asked.
+        text: The question itself.
         answer: Words of the passage that answers it.
-        language: The language of the passages to search where it is another than the question's;
-            all passages are searched where it is `None`.
+        language: The language of the passages to search, if it is not the question's own. All
+            passages are searched if it is `None`.
     """
 
     text: str
@@ -39,16 +39,16 @@ CHAPTERS_OF_ANSWERS = ("Chapter VI.", "Chapter XI.", "孔乙己", "故乡")
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    """Return the records of a file of `data`, named without its ending."""
+    """Return the records of a file in `data`, named without its suffix."""
     lines = (TEXTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def read_passages(*chapters: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Return texts and, for each, what is known about it: id, language, work, author, chapter.
+    """Return texts and the metadata of each: id, language, work, author and chapter.
 
     Args:
-        chapters: What the titles of the chapters to read begin with; all where none are given.
+        chapters: Beginnings of the titles of the chapters to read; all chapters if omitted.
     """
     passages = read("passages")
     passages = [passage for passage in passages if passage["chapter"].startswith(chapters or "")]
@@ -56,15 +56,15 @@ def read_passages(*chapters: str) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def read_products() -> tuple[list[str], list[dict[str, str]]]:
-    """Return the texts of the catalogue of parts and, for each, what is known about it."""
+    """Return the texts of the catalogue of parts and the metadata of each."""
     products = read("products")
     return [product.pop("text") for product in products], products
 
 
 def show(title: str, hits: Hits, answer: str) -> None:
-    """Print passages: rank, score, id and place, and a line of the text, the answer if it is there.
+    """Print passages: rank, score, id, source, and a line of the text, from the answer if present.
 
-    An asterisk marks a passage that holds the answer.
+    An asterisk marks a passage that contains the answer.
     """
     print(f"\n{title}")
     for rank, (text, about, score) in enumerate(hits, start=1):

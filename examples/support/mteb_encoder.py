@@ -16,17 +16,17 @@ from qwen_embed.models import find_model
 
 
 class QwenEncoder(AbsEncoder):
-    """Embeds the queries of a task as queries, with the task's instruction, all else as documents.
+    """Embeds the queries of a task as queries with its instruction, other texts as documents.
 
-    The texts of a task without queries, such as clustering, go out as documents too, the service's
-    default. Instructions are left out for models that take none.
+    The texts of a task without queries, for example clustering, are sent as documents too, which
+    is the service's default. Models without support for instructions get none.
 
     Args:
-        embedder: Makes the vectors; its own `instruct` gives way to the task's.
+        embedder: Makes the vectors; the task's instruction replaces its own `instruct`.
 
     Attributes:
-        mteb_model_meta: What `mteb` wants to know of a model.
-        usage: What all tasks have used so far.
+        mteb_model_meta: The model's metadata, as `mteb` requires it.
+        usage: The usage of all tasks so far.
     """
 
     def __init__(self, embedder: QwenEmbedder) -> None:
@@ -36,7 +36,7 @@ class QwenEncoder(AbsEncoder):
             {
                 "name": f"qwen/{embedder.model}",
                 "embed_dim": embedder.dimension,
-                # Whether all models make rows of unit length is not known.
+                # Not all models are known to make vectors of unit length.
                 "similarity_fn_name": ScoringFunction.COSINE,
                 "use_instructions": find_model(embedder.model).instruct,
             }
@@ -50,10 +50,10 @@ class QwenEncoder(AbsEncoder):
         prompt_type: PromptType | None = None,
         **_: Any,
     ) -> NDArray[np.float32]:
-        """Return one row a text, shape `(n, dimension)`, in the order of `inputs`.
+        """Return one vector per text, shape `(n, dimension)`, in the order of `inputs`.
 
-        All texts are handed over at once, since the embedder cuts them into requests itself. The
-        batches of `inputs`, and so the `batch_size` of `encode_kwargs`, change nothing.
+        All texts are embedded in one call, which splits them into batches itself. The batches of
+        `inputs`, and so the `batch_size` of `encode_kwargs`, have no effect.
         """
         texts = [text for batch in inputs for text in batch["text"]]
         if prompt_type is PromptType.query:

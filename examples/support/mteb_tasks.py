@@ -12,7 +12,7 @@ from support.corpus import CHAPTERS_OF_ANSWERS, read, read_passages
 def describe(
     name: str, kind: str, main_score: str, description: str, prompt: str | None = None
 ) -> TaskMetadata:
-    """Return what `mteb` wants to know of a task; its queries get the prompt as instruction."""
+    """Return the metadata of a task; its prompt is the instruction of its queries."""
     return TaskMetadata(
         name=name,
         type=kind,
@@ -25,7 +25,7 @@ def describe(
 
 
 def passages_of(*chapters: str) -> list[dict[str, str]]:
-    """Return the passages of some chapters, with what is known about them."""
+    """Return the passages of some chapters, with their metadata."""
     return [{"text": text, **about} for text, about in zip(*read_passages(*chapters), strict=True)]
 
 
@@ -55,7 +55,7 @@ class BookRetrieval(AbsTaskRetrieval):
 
 
 class StoryClustering(AbsTaskClustering):
-    """Put passages together that are of one chapter or story."""
+    """Group passages of the same chapter or story."""
 
     metadata = describe(
         "StoryClustering",
@@ -66,7 +66,7 @@ class StoryClustering(AbsTaskClustering):
     input_column_name = "text"
     label_column_name = "chapter"
     max_fraction_of_documents_to_embed = None  # all of them
-    max_documents_per_cluster = 64  # drawn for each of ten runs, some more than once
+    max_documents_per_cluster = 64  # drawn in each of ten runs, some more than once
 
     def load_data(self, **_: Any) -> None:
         """Read chapters that are not in `BookRetrieval`, so that no passage is paid for twice."""
@@ -76,7 +76,7 @@ class StoryClustering(AbsTaskClustering):
 
 
 class IntentClassification(AbsTaskClassification):
-    """Tell what a customer wants, having seen four messages of each kind."""
+    """Classify what a customer wants, from four example messages per intent."""
 
     metadata = describe(
         "IntentClassification",
@@ -85,10 +85,10 @@ class IntentClassification(AbsTaskClassification):
         "24 messages of 4 intents",
     )
     label_column_name = "intent"
-    samples_per_label = 4  # drawn of eight for each of ten runs
+    samples_per_label = 4  # drawn from eight in each of ten runs
 
     def load_data(self, **_: Any) -> None:
-        """Read the messages to learn from, and those to tell."""
+        """Read the messages to learn from, and those to classify."""
         messages = Dataset.from_list(read("intents"))
         splits = messages["split"]
         self.dataset = DatasetDict(

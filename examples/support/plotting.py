@@ -1,6 +1,6 @@
-"""How the examples' pictures look: legible at a width of 800 pixels, in colours all can tell apart.
+"""The look of the examples' pictures: legible 800 pixels wide, in colour-blind-safe colours.
 
-The colours are those of Okabe and Ito. Labels are in English, since not every machine has a font
+The colours are those of Okabe and Ito. Labels are in English, because not every machine has a font
 with Chinese characters.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY = "#5E5E5E"
 
-# Where a label may be, as seen from its point: offset in points of 1/72 inch, and alignment.
+# Positions of a label relative to its point: offset in points of 1/72 inch, and alignment.
 _BESIDE = [((7, 0), "left", "center"), ((-7, 0), "right", "center")]
 _ABOVE = [
     ((x, y), "center", side) for x in (0, 25, -25) for y, side in ((7, "bottom"), (-7, "top"))
@@ -39,7 +39,7 @@ def picture(title: str, note: str, height: float = 4.5) -> tuple[Figure, Axes]:
 
 
 def legend(axes: Axes) -> None:
-    """Tell above the axes what is what, where it hides nothing."""
+    """Put the legend above the axes, where it covers nothing."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -51,7 +51,7 @@ def legend(axes: Axes) -> None:
 
 
 def label(axes: Axes, points: NDArray[Any], names: Sequence[str]) -> None:
-    """Name the points of a map, shape `(n, 2)`, each name where it covers least of the others."""
+    """Label points, shape `(n, 2)`, each where the label overlaps the others least."""
     axes.figure.draw_without_rendering()
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in axes.transData.transform(points)]
     for point, name in zip(points, names, strict=True):
@@ -72,7 +72,7 @@ def _area(box: Bbox | None) -> float:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write a picture, 1,200 pixels wide; so few colours need no 24 bits a dot."""
+    """Write a picture, 1,200 pixels wide, with a palette, as it has few colours."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     figure.savefig(path, dpi=150)

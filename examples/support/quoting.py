@@ -1,4 +1,4 @@
-"""What the examples' stand-in for a language model answers: a sentence, and where it stands."""
+"""The answers of the examples' stub chat model: a sentence of the passages, and its source."""
 
 import re
 from collections import Counter
@@ -9,13 +9,12 @@ SENTENCE_END = re.compile(r"(?<=[.!?])['\"]?\s+|(?<=[。！？])[’”」]?")
 
 
 def quote(prompt: str) -> str:
-    """Return the sentence of the passages that shares most with the question, and its source.
+    """Return the sentence that shares most words with the question, and its source.
 
-    The rarer a word is among the sentences, the more it counts. Chinese is compared by pairs of
-    characters. A language model would understand; this only looks at words.
+    Rare words count more. Chinese is compared by pairs of characters.
 
     Args:
-        prompt: A line `[source] text` for each passage, and at last `Question: ` and the question.
+        prompt: A line `[source] text` for each passage, then `Question: ` and the question.
     """
     before, _, question = prompt.rpartition("Question: ")
     sentences = [

@@ -1,4 +1,4 @@
-"""At which place the right text of each question comes."""
+"""The rank of the right text for each question."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def places(scores: NDArray[Any], answers: Sequence[int]) -> NDArray[np.intp]:
-    """Return the place of each question's answer, 1 being the best, as an array `(questions,)`.
+def ranks(scores: NDArray[Any], answers: Sequence[int]) -> NDArray[np.intp]:
+    """Return the rank of each question's answer, 1 being the best, as an array `(questions,)`.
 
     Args:
-        scores: One row a question, one column a text; what scores the same comes before the answer.
+        scores: One row per question, one column per text. Tied texts rank before the answer.
         answers: The column of each question's answer.
     """
     of_answers = scores[np.arange(len(answers)), answers]

@@ -1,4 +1,4 @@
-"""The examples with a chat model of the user's, in place of their stand-in."""
+"""The examples with the user's own chat model in place of the stub."""
 
 from __future__ import annotations
 
@@ -88,5 +88,5 @@ def test_a_key_alone_has_no_model_asked(monkeypatch):
 
         output = output_of("agent_memory")
 
-    assert "No CHAT_MODEL: a stand-in answers" in output
+    assert "No CHAT_MODEL: a stub answers" in output
     assert model.bodies == []

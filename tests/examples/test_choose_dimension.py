@@ -12,7 +12,7 @@ EXAMPLE = "choose_dimension"
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
 
 
 def test_it_draws(output, folder):
@@ -40,7 +40,7 @@ def test_a_shorter_vector_finds_less(rows):
     assert recalls[-1] < 0.2
 
 
-def test_the_stand_in_loses_nothing_down_to_its_own_dimension(rows):
+def test_the_emulator_loses_nothing_down_to_its_own_dimension(rows):
     assert [row[2] for row in rows[:3]] == [1, 1, 1]
     assert rows[3][2] < 1
 
@@ -54,11 +54,11 @@ def test_the_price_is_that_of_the_tokens_whatever_the_dimension(rows):
 
 
 def test_it_says_that_the_curve_is_not_qwens(output):
-    assert "it says nothing about Qwen's" in output
+    assert "and says nothing about Qwen's" in output
 
 
 def test_a_second_run_finds_the_same(output, folder, served):
-    again, other = served(EXAMPLE)  # with a key, so that nothing is said of a stand-in
+    again, other = served(EXAMPLE)  # with a key, so that the note on the emulator is not printed
 
     origin, *found = again.output.replace(other.name, folder.name).splitlines()
     assert origin.startswith("DASHSCOPE_API_KEY is set")

@@ -16,7 +16,7 @@ EXAMPLE = "clustering"
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
 
 
 def test_it_draws(output, folder):

@@ -14,7 +14,7 @@ EXAMPLE = "dense_sparse_hybrid"
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
 
 
 def test_it_draws(output, folder):

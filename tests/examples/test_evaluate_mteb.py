@@ -139,9 +139,9 @@ def test_published_scores_are_printed_as_the_services_and_not_comparable(with_a_
 
 
 def test_without_a_key_it_says_that_the_vectors_are_not_qwens(with_a_key, without_a_key):
-    assert "local stand-in and are NOT Qwen's" in without_a_key[1]
+    assert "local emulator and are NOT Qwen's" in without_a_key[1]
     assert "they say nothing of Qwen's models" in without_a_key[1]
-    assert "stand-in" not in with_a_key[1]
+    assert "emulator" not in with_a_key[1]
 
 
 def test_a_model_that_takes_no_instruction_gets_none(example):

@@ -29,7 +29,7 @@ def test_only_new_or_changed_texts_are_sent(first):
 
     assert "First edition: 20 passages, 20 embedded, 20 stored" in first.output
     assert "The same: 20 passages, 0 embedded, 20 stored" in first.output
-    assert "one new: 20 passages, 2 embedded, 20 stored" in first.output
+    assert "one added: 20 passages, 2 embedded, 20 stored" in first.output
     assert len(documents) == len(set(documents)) == 22
     added, changed = sorted(documents[20:])
     assert added == "《故乡》写于一九二一年一月。"

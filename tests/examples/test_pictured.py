@@ -23,7 +23,7 @@ def test_with_a_key_the_service_of_the_environment_is_called(example, height, se
     run, folder = served(example)
 
     assert {request.status for request in run.requests} == {200}
-    assert "stand-in" not in run.output
+    assert "emulator" not in run.output
     assert is_drawn(folder / f"{example}.png", height)
 
 

@@ -50,8 +50,8 @@ def output(tmp_path_factory):
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):
-    assert "local stand-in and are NOT Qwen's" in output
-    assert "It compares words" in output
+    assert "local emulator and are NOT Qwen's" in output
+    assert "It only matches words" in output
 
 
 @pytest.mark.parametrize("adapter", ["LangChain", "LlamaIndex"])

@@ -1,4 +1,4 @@
-"""The examples' stand-in for a language model."""
+"""The stub chat model of the examples."""
 
 from __future__ import annotations
 

@@ -14,18 +14,18 @@ EXAMPLE = "semantic_search"
 
 
 def test_it_says_that_the_vectors_are_not_qwens(output):
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
 
 
 def test_it_draws(output, folder):
     assert is_drawn(folder / f"{EXAMPLE}.png", height=960)
 
 
-COUNT = r"^ answer in the {} language +{} +(\d) of 8, at worst at place (\d+)$"
+COUNT = r"^ answer in the {} language +{} +(\d) of 8, worst rank (\d+)$"
 
 
 def count(output, whose, searched):
-    """Return how many right pages come first, and the worst place of one."""
+    """Return how many right pages rank first, and the worst rank of one."""
     return tuple(map(int, re.search(COUNT.format(whose, searched), output, re.MULTILINE).groups()))
 
 

@@ -257,14 +257,14 @@ def first_run(tmp_path_factory):
 def test_the_example_finds_the_part_by_hybrid_search_only(first_run):
     _, output = first_run
 
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
     dense, _, both = output.partition("QX-7731B -- dense and sparse")
     assert "part-0008" not in dense
     assert "\n *1. " in both
-    assert "The first, by: qx-7731b" in both
-    assert "Of 60 codes, dense alone has 36 among its first five." in output
-    assert "Of 60 codes, dense and sparse have 59 first." in output
+    assert "The first result matches by: qx-7731b" in both
+    assert "Of 60 codes, dense search has 36 among its first five." in output
+    assert "Of 60 codes, hybrid search has 59 first." in output
 
 
 def test_a_second_run_of_the_example_recreates_the_collections(first_run):

@@ -182,7 +182,7 @@ def test_without_a_sparse_object_no_request_mentions_sparse_vectors(
 
 def test_the_example_searches_both_languages_with_the_fewest_requests(tmp_path):
     output = output_of("hybrid_llamaindex_milvus", tmp_path)
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
     assert "417 passages stored, dense and sparse, in 42 requests" in output
     assert output.count("(requests for this query: 1)") == 4
     firsts = re.findall(r"^ \*1\. \d\.\d{3}  (\S+) ", output, re.MULTILINE)

@@ -135,12 +135,12 @@ def test_codes_that_dense_search_misses_are_first_in_hybrid_search(
 def test_the_example_finds_the_part_and_leaves_nothing(example, base):
     output = output_of(example)
 
-    assert "local stand-in and are NOT Qwen's" in output
+    assert "local emulator and are NOT Qwen's" in output
     assert "parts: 120 texts, both vectors, 54 requests so far" in output
     dense, _, both = output.partition("QX-7731B -- dense and sparse")
     assert "part-0008" not in dense
     assert "\n *1. " in both
-    assert "The first, by: qx-7731b" in both
+    assert "The first result matches by: qx-7731b" in both
     assert " 59 requests " in both
     assert base.execute("SELECT to_regclass('texts')").fetchone() == (None,)
 
