@@ -1,10 +1,10 @@
-"""A local stand-in for Qwen's text-embedding service: its protocols, without key or network.
+"""A local emulator of Qwen's text-embedding service, which needs neither an API key nor a network.
 
-Both are spoken, the native one and the OpenAI-compatible one. It can also play self-hosted servers
-of the open-weight Qwen3-Embedding: see `qwen_embed.emulator.dialects.servers`.
+It speaks the native and the OpenAI-compatible protocol. It can also emulate self-hosted servers of
+the open-weight Qwen3-Embedding: see `qwen_embed.emulator.dialects.servers`.
 
-Its answers have the service's shape and its refusals the service's words, so a client can be tested
-against it. Its vectors are not Qwen's: see `qwen_embed.emulator.vectors`.
+Its responses have the service's format, and its errors the service's codes and messages, so that a
+client can be tested against it. Its vectors are not Qwen's: see `qwen_embed.emulator.vectors`.
 """
 
 from qwen_embed.emulator.dialects.servers import ServerName

@@ -1,4 +1,4 @@
-"""How many requests and tokens are let through, by token buckets over a clock that is passed in."""
+"""Rate limits for requests and tokens: token buckets with an injected clock."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from qwen_embed.emulator.dialects.request import ApiError
 
 
 class TokenBucket:
-    """Fills at a steady rate and holds at most one second's worth, at least 1.
+    """A bucket that refills at a steady rate and holds one second of it, but at least 1.
 
-    It starts full. An amount above what it can hold is let through when it is full, and paid off
-    before anything else is: otherwise a long request could never pass a small quota.
+    It starts full. An amount above its capacity is allowed when the bucket is full and leaves a
+    deficit to refill first; otherwise a long request could never pass a small quota.
 
     Args:
-        per_minute: The rate.
-        clock: Seconds, never going back.
+        per_minute: The refill rate.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
@@ -23,30 +23,30 @@ class TokenBucket:
         self._capacity = max(1.0, self._per_second)
         self._level = self._capacity
         self._clock = clock
-        self._filled_at = clock()
+        self._refilled_at = clock()
 
     def has(self, amount: float) -> bool:
-        """Return whether the amount may be taken now."""
+        """Return whether the amount is available now."""
         now = self._clock()
-        self._level = min(self._capacity, self._level + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-        # A clock's sums are inexact: the last 1e-9 is not worth a refusal.
+        self._level = min(
+            self._capacity, self._level + (now - self._refilled_at) * self._per_second
+        )
+        self._refilled_at = now
+        # Sums of floats are inexact: a difference of 1e-9 must not throttle a request.
         return self._level >= min(amount, self._capacity) - 1e-9
 
     def take(self, amount: float) -> None:
-        """Take an amount, whether or not it is there."""
+        """Take an amount, even if the level becomes negative."""
         self._level -= amount
 
 
 class Quota:
-    """What an account may send, enforced by the second as the service does.
-
-    Not for several threads at once.
+    """The quota of an account, enforced per second as the service does. Not thread-safe.
 
     Args:
-        requests_per_minute: The most requests; `None` for any number.
-        tokens_per_minute: The most tokens; `None` for any number.
-        clock: Seconds, never going back.
+        requests_per_minute: The most requests; `None` for no limit.
+        tokens_per_minute: The most tokens; `None` for no limit.
+        clock: A monotonic clock, in seconds.
 
     Raises:
         ValueError: When a number is not above 0.
@@ -62,7 +62,7 @@ class Quota:
         self._tokens = _bucket(tokens_per_minute, clock)
 
     def spend(self, tokens: int) -> None:
-        """Spend one request of so many tokens; a refused request spends nothing.
+        """Spend one request of `tokens` tokens; a throttled request spends nothing.
 
         Raises:
             ApiError: 429, `Throttling.RateQuota` for requests and
@@ -90,5 +90,5 @@ def _bucket(per_minute: float | None, clock: Callable[[], float]) -> TokenBucket
     if per_minute is None:
         return None
     if per_minute <= 0:
-        raise ValueError(f"A quota must be above 0, or None for none, not {per_minute}.")
+        raise ValueError(f"A quota must be above 0, or None for no limit, not {per_minute}.")
     return TokenBucket(per_minute, clock)

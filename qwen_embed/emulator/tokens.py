@@ -1,4 +1,4 @@
-"""How many tokens a text has, about."""
+"""Estimates how many tokens a text has."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LETTERS_PER_TOKEN = 4
 
 
 def count_tokens(text: str) -> int:
-    """Return about how many Qwen tokens a text has.
+    """Return an estimate of how many Qwen tokens a text has.
 
-    An approximation that needs no vocabulary: a CJK character, a digit and a punctuation mark are
-    one token each; a run of other letters is one token for every four letters begun; blanks are
-    none. So an empty text and one of blanks alone have 0.
+    It needs no vocabulary: each CJK character, digit and punctuation mark is one token; other
+    letters are one token per four letters of a word, rounded up; whitespace is none. An empty or
+    blank text therefore has 0 tokens.
 
     Example:
         >>> count_tokens("Embedding 风急天高, 2026!")
@@ -25,8 +25,8 @@ def count_tokens(text: str) -> int:
     kind = kinds(code_points(text))
     letters = np.zeros(len(kind) + 2, dtype=np.int8)
     letters[1:-1] = kind == LETTER
-    edges = np.flatnonzero(np.diff(letters))
-    runs = edges[1::2] - edges[0::2]
-    pieces = np.sum(-(-runs // _LETTERS_PER_TOKEN))
-    singles = np.count_nonzero((kind != LETTER) & (kind != BLANK))
-    return int(pieces + singles)
+    boundaries = np.flatnonzero(np.diff(letters))
+    word_lengths = boundaries[1::2] - boundaries[0::2]
+    word_tokens = np.sum(-(-word_lengths // _LETTERS_PER_TOKEN))
+    other_tokens = np.count_nonzero((kind != LETTER) & (kind != BLANK))
+    return int(word_tokens + other_tokens)

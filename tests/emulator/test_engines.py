@@ -204,5 +204,5 @@ def test_an_engine_that_breaks_its_promise_is_told_so():
         def embed(self, texts, *, text_type, instruct):
             return np.ones((len(texts), 7))
 
-    with pytest.raises(ValueError, match=r"shape \(1, 7\), not \(1, 8\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 7\), expected \(1, 8\)"):
         dense_vectors(Broken(), read_request(body_for(["a"]), MODELS))

@@ -10,7 +10,7 @@ from .calls import body_for, read_request
 ALGO = "<400> InternalError.Algo.InvalidParameter: "
 NOT_TEXTS = f"{ALGO}Value error, contents is neither str nor list of str.: input.contents"
 NO_OBJECT = "The request body must be a JSON object."
-NO_PARAMETERS = '"parameters" must be present and an object: {} where there are none.'
+NO_PARAMETERS = '"parameters" must be present and an object ({} if there are none).'
 
 
 def too_many(cap):

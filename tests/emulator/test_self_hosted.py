@@ -56,7 +56,7 @@ def test_the_examples_in_docstrings_are_true():
 
 
 def test_a_server_that_nobody_knows_is_a_mistake():
-    with pytest.raises(ValueError, match="cannot play 'ollama': use service, vllm"):
+    with pytest.raises(ValueError, match="no backend 'ollama': use service, vllm"):
         Emulator(backend="ollama")
 
 

@@ -1,1 +1,1 @@
-"""How each server reads requests and prints its answers."""
+"""How each server reads requests and formats its responses."""

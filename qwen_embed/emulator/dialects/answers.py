@@ -1,4 +1,4 @@
-"""Answers ready to be sent, and what several protocols print in the same way."""
+"""Responses ready to be sent, and the parts of them that several protocols share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Response:
-    """An answer ready to be sent; `code` is that of the error, `None` where it has none."""
+    """A response ready to be sent; `code` is its error code, `None` if it has none."""
 
     status: int
     body: bytes
@@ -29,11 +29,11 @@ class Response:
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors that answer a request.
+    """The vectors of a request.
 
     Attributes:
-        dense: Shape `(texts, dimension)`; `None` where only sparse ones were asked for.
-        sparse: A row a text; `None` where only dense ones were asked for.
+        dense: Shape `(texts, dimension)`; `None` if only sparse vectors were requested.
+        sparse: One sparse vector per text; `None` if only dense vectors were requested.
     """
 
     dense: NDArray[np.float32] | None
@@ -41,44 +41,46 @@ class Vectors:
 
 
 def json_response(status: int, body: Any, code: str | None = None) -> Response:
-    """Return an answer with a body of JSON."""
+    """Return a response with a JSON body."""
     return Response(status, msgspec.json.encode(body), code)
 
 
 def numbers(dense: NDArray[np.float32]) -> list[list[float]]:
-    """Return dense rows as they are printed: single precision as doubles, up to 20 characters."""
-    rows: list[list[float]] = dense.astype(np.float64).tolist()
-    return rows
+    """Return dense vectors as the service prints them: float32 values as doubles."""
+    doubles: list[list[float]] = dense.astype(np.float64).tolist()
+    return doubles
 
 
 def openai_items(
     vectors: Vectors, order: Iterable[int], encoding_format: EncodingFormat
 ) -> list[dict[str, Any]]:
-    """Return `data` of an OpenAI-compatible answer.
+    """Return the items of `data` in an OpenAI-compatible response.
 
     Args:
-        vectors: The vectors; of sparse ones this protocol knows nothing.
-        order: The indices of the texts, in the order in which their rows are printed.
-        encoding_format: Numbers, or the base64 of them as little-endian float32.
+        vectors: The vectors; this protocol has no sparse ones.
+        order: The indices of the texts, in the order of their items.
+        encoding_format: Printed numbers, or the base64 of little-endian float32.
     """
     if vectors.dense is None:
         return []
-    rows: Sequence[list[float] | str]
+    embeddings: Sequence[list[float] | str]
     if encoding_format == "base64":
-        packed = vectors.dense.astype("<f4")
-        rows = [base64.b64encode(row.tobytes()).decode() for row in packed]
+        float32 = vectors.dense.astype("<f4")
+        embeddings = [base64.b64encode(vector.tobytes()).decode() for vector in float32]
     else:
-        rows = numbers(vectors.dense)
-    return [{"embedding": rows[index], "index": index, "object": "embedding"} for index in order]
+        embeddings = numbers(vectors.dense)
+    return [
+        {"embedding": embeddings[index], "index": index, "object": "embedding"} for index in order
+    ]
 
 
 def html_response(status: int, body: bytes) -> Response:
-    """Return an answer of HTML, such as the page of a proxy."""
+    """Return a response with an HTML body, as proxies send it."""
     return Response(status, body, None, {"Content-Type": "text/html"})
 
 
-def add_headers(answer: Response, headers: Mapping[str, str]) -> Response:
-    """Return an answer with more headers, which go before its own, in any capitalisation."""
+def add_headers(response: Response, headers: Mapping[str, str]) -> Response:
+    """Return a response with additional headers, which replace its own of the same name."""
     names = {name.lower() for name in headers}
-    own = {name: value for name, value in answer.headers.items() if name.lower() not in names}
-    return Response(answer.status, answer.body, answer.code, {**own, **headers})
+    own = {name: value for name, value in response.headers.items() if name.lower() not in names}
+    return Response(response.status, response.body, response.code, {**own, **headers})

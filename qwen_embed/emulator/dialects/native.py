@@ -1,4 +1,4 @@
-"""The native protocol of the service: what its bodies say, and how its answers are printed."""
+"""The native protocol of the service: reads its requests and formats its responses."""
 
 from __future__ import annotations
 
@@ -26,35 +26,39 @@ from qwen_embed.models import Model
 
 
 class Native:
-    """The dialect of `dashscope.TextEmbedding`."""
+    """The dialect that `dashscope.TextEmbedding` uses."""
 
     root = "/api/v1"
     path = "/api/v1/services/embeddings/text-embedding/text-embedding"
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes.
+        """Return the request in a body.
 
         Args:
-            body: The parsed JSON of the body, `None` where it is not JSON.
+            body: The parsed JSON, or `None` if the body is not JSON.
             models: The models that exist, by name.
 
         Raises:
-            ApiError: When the service would not take it.
+            ApiError: When the service would reject the request.
         """
-        sent = read_object(body)
-        model = read_model(sent.get("model"), models)
-        given = sent.get("input")
-        texts, tokens = read_texts(given.get("texts") if isinstance(given, dict) else None, model)
-        parameters = sent.get("parameters")
+        fields = read_object(body)
+        model = read_model(fields.get("model"), models)
+        contents = fields.get("input")
+        texts, tokens = read_texts(
+            contents.get("texts") if isinstance(contents, dict) else None, model
+        )
+        parameters = fields.get("parameters")
         if not isinstance(parameters, dict):
-            raise invalid('"parameters" must be present and an object: {} where there are none.')
+            raise invalid('"parameters" must be present and an object ({} if there are none).')
         role = _read_role(parameters, model)
-        asked = parameters.get("dimension")
+        dimension = parameters.get("dimension")
         return EmbeddingRequest(
             model=model,
             texts=texts,
             roles=(role,) * len(texts),
-            dimension=default_dimension(model) if asked is None else read_dimension(asked, model),
+            dimension=default_dimension(model)
+            if dimension is None
+            else read_dimension(dimension, model),
             tokens=tokens,
             output_type=_read_output_type(parameters, model),
         )
@@ -62,13 +66,13 @@ class Native:
     def success(
         self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
     ) -> Response:
-        """Return the answer that carries vectors, rows in the order of the given indices."""
-        rows = None if vectors.dense is None else numbers(vectors.dense)
+        """Return the response with the vectors, in the given order of indices."""
+        dense = None if vectors.dense is None else numbers(vectors.dense)
         embeddings = []
         for index in order:
             embedding: dict[str, Any] = {"text_index": index}
-            if rows is not None:
-                embedding["embedding"] = rows[index]
+            if dense is not None:
+                embedding["embedding"] = dense[index]
             if vectors.sparse is not None:
                 embedding["sparse_embedding"] = vectors.sparse[index]
             embeddings.append(embedding)
@@ -76,7 +80,7 @@ class Native:
         return json_response(200, _with_id(output={"embeddings": embeddings}, usage=usage))
 
     def error(self, error: ApiError) -> Response:
-        """Return the answer that carries a refusal."""
+        """Return the error response."""
         return json_response(
             error.status, _with_id(code=error.code, message=error.message), error.code
         )
@@ -103,20 +107,20 @@ def _read_instruct(instruct: object, model: Model) -> str | None:
 
 
 def _read_output_type(parameters: Mapping[str, Any], model: Model) -> OutputType:
-    asked = _read_choice(parameters, "output_type", ("dense", "sparse", "dense&sparse"))
-    if asked != "dense" and not model.sparse:
+    output_type = _read_choice(parameters, "output_type", ("dense", "sparse", "dense&sparse"))
+    if output_type != "dense" and not model.sparse:
         raise invalid(
-            f"The model `{model.name}` does not support the output_type {asked}: "
+            f"The model `{model.name}` does not support the output_type {output_type}: "
             "it makes dense vectors only."
         )
-    return cast("OutputType", asked)
+    return cast("OutputType", output_type)
 
 
 def _read_choice(parameters: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    """Return a parameter's value, the first choice where it has none."""
-    asked = parameters.get(name)
-    if asked is None:
+    """Return the value of a parameter; the default is the first choice."""
+    value = parameters.get(name)
+    if value is None:
         return choices[0]
-    if asked not in choices:
+    if value not in choices:
         raise invalid(f'"{name}" must be one of {", ".join(choices)}.')
-    return cast("str", asked)
+    return cast("str", value)

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible protocol of the service: what its bodies say, and how it answers."""
+"""The OpenAI-compatible protocol of the service: reads requests and formats responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qwen_embed.emulator.dialects.request import (
 from qwen_embed.emulator.dialects.rules import (
     INVALID_KEY,
     INVALID_PARAMETER,
-    NO_SUCH_MODEL,
+    MODEL_NOT_FOUND,
     NOT_AUTHORIZED,
     default_dimension,
     read_dimension,
@@ -26,16 +26,16 @@ from qwen_embed.emulator.dialects.rules import (
 )
 from qwen_embed.models import Model
 
-_NO_SUCH_ENCODING = "'encoding_format' only support with [float, base64]"
+_UNKNOWN_ENCODING = "'encoding_format' only support with [float, base64]"
 _NO_CODE = ""
 _ACCESS_DENIED = "access_denied"
 _LIMIT_REQUESTS = "limit_requests"
 
-# The service's error codes that have another name in this protocol.
+# The native error codes that have another name in this protocol.
 _CODES = {
     INVALID_KEY: "invalid_api_key",
     NOT_AUTHORIZED: "invalid_api_key",
-    NO_SUCH_MODEL: "model_not_found",
+    MODEL_NOT_FOUND: "model_not_found",
     "AccessDenied": _ACCESS_DENIED,
     "AccessDenied.Unpurchased": _ACCESS_DENIED,
     "Model.AccessDenied": _ACCESS_DENIED,
@@ -54,42 +54,42 @@ _INVALID_REQUESTS = frozenset({"invalid_api_key", "model_not_found"})
 
 
 class Compatible:
-    """The dialect of the `openai` client at the service's own address.
+    """The dialect that the `openai` client uses with the service.
 
-    The service documents `text_type`, `instruct` and `output_type` as native only, and raises no
-    error for them here. That they then have no effect is an assumption of ours, and so is that its
-    vectors, which have no role, are the native ones of documents.
+    The service documents `text_type`, `instruct` and `output_type` as native only, and accepts them
+    here without an error. This emulator assumes that they have no effect, and that every text is
+    embedded as a document.
     """
 
     root = "/compatible-mode/v1"
     path = "/compatible-mode/v1/embeddings"
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes.
+        """Return the request in a body.
 
-        Null is refused for `encoding_format`, and for `dimensions` by models that do not ignore it.
-        For the latter the words are a guess: those for a wrong dimension.
+        Null is rejected for `encoding_format`, and for `dimensions` unless the model ignores them.
+        The message for null `dimensions` is a guess: the one for an unsupported dimension.
 
         Args:
-            body: The parsed JSON of the body, `None` where it is not JSON.
+            body: The parsed JSON, or `None` if the body is not JSON.
             models: The models that exist, by name.
 
         Raises:
-            ApiError: When the service would not take it.
+            ApiError: When the service would reject the request.
         """
-        sent = read_object(body)
-        model = read_model(sent.get("model"), models)
-        encoding_format = sent.get("encoding_format", "float")
+        fields = read_object(body)
+        model = read_model(fields.get("model"), models)
+        encoding_format = fields.get("encoding_format", "float")
         if encoding_format not in ("float", "base64"):
-            raise ApiError(400, _NO_CODE, _NO_SUCH_ENCODING)
-        given = sent.get("input")
-        texts, tokens = read_texts([given] if isinstance(given, str) else given, model)
+            raise ApiError(400, _NO_CODE, _UNKNOWN_ENCODING)
+        contents = fields.get("input")
+        texts, tokens = read_texts([contents] if isinstance(contents, str) else contents, model)
         return EmbeddingRequest(
             model=model,
             texts=texts,
             roles=(DOCUMENT,) * len(texts),
-            dimension=read_dimension(sent["dimensions"], model)
-            if "dimensions" in sent
+            dimension=read_dimension(fields["dimensions"], model)
+            if "dimensions" in fields
             else default_dimension(model),
             tokens=tokens,
             encoding_format=cast("EncodingFormat", encoding_format),
@@ -98,7 +98,7 @@ class Compatible:
     def success(
         self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
     ) -> Response:
-        """Return the answer that carries vectors, rows in the order of the given indices."""
+        """Return the response with the vectors, in the given order of indices."""
         return json_response(
             200,
             {
@@ -111,22 +111,21 @@ class Compatible:
         )
 
     def error(self, error: ApiError) -> Response:
-        """Return the answer that carries a refusal, in the one of its forms that the case has.
+        """Return the error response, in the format that the service uses for this error.
 
-        Four forms are documented or recorded. Whatever has none of them gets the form in which
-        refusals of the service's chat models for quota and arrears were recorded: the type is the
-        code.
+        Four formats are documented or recorded. Any other error gets the format that was recorded
+        for throttling and overdue balances of the service's chat models: the type is the code.
         """
         request_id = str(uuid.uuid4())
         message = _MESSAGES.get(error.message, error.message)
         if error.code == _NO_CODE:
-            described = {"message": message, "type": _INVALID_REQUEST}
-            return json_response(error.status, {"error": described, "request_id": request_id})
+            details = {"message": message, "type": _INVALID_REQUEST}
+            return json_response(error.status, {"error": details, "request_id": request_id})
         code = _CODES.get(error.code, error.code)
         body: dict[str, Any]
         if error.code == NOT_AUTHORIZED:
-            described = {"message": message, "id": request_id}
-            body = {"error": {**described, "type": _INVALID_REQUEST, "code": code}}
+            details = {"message": message, "id": request_id}
+            body = {"error": {**details, "type": _INVALID_REQUEST, "code": code}}
         else:
             kind = _INVALID_REQUEST if code in _INVALID_REQUESTS else code
             body = {"error": {"message": message, "type": kind, "param": None, "code": code}}

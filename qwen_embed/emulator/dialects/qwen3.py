@@ -1,7 +1,7 @@
-"""The open-weight Qwen3-Embedding behind any server: its sizes, its names, how its texts are read.
+"""The open-weight Qwen3-Embedding models, whatever serves them: names, sizes, and query format.
 
-Lengths of vectors, the context of 32K tokens and the form of a query are those of its model cards
-(`Qwen/Qwen3-Embedding-0.6B` and its sisters on Hugging Face).
+Dimensions, the context length of 32K tokens and the query format are from the model cards
+(`Qwen/Qwen3-Embedding-0.6B`, `-4B` and `-8B` on Hugging Face).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ QWEN3_MODELS = {
         for size, dimension in (("0.6B", 1024), ("4B", 2560), ("8B", 4096))
     )
 }
-"""The models that a server has, the one first that it means where it is not told.
+"""The models that a server has; the first is its default.
 
-The cap of texts is the default of Text Embeddings Inference (`--max-client-batch-size`); the other
-servers have none.
+The cap on texts per request is the default of Text Embeddings Inference
+(`--max-client-batch-size`); the other servers have no cap.
 """
 
 _SIZE = re.compile(r"qwen3-embedding[-:](0\.6b|4b|8b)", re.IGNORECASE)
@@ -41,16 +41,16 @@ _END = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class Input:
-    """One text of a request as it was sent, and how many tokens it has."""
+    """One text of a request, as sent, and its number of tokens."""
 
     text: str
     tokens: int
 
 
 def find_served(name: object, models: Mapping[str, Model]) -> Model | None:
-    """Return the row of the model that a name means, or `None`.
+    """Return the model for a name, or `None`.
 
-    Servers let whoever starts them choose the name; one that says the size is understood.
+    The operator of a server chooses the name; any name that contains the model's size is accepted.
 
     Example:
         >>> find_served("text-embedding-qwen3-embedding-8b", QWEN3_MODELS).default_dimension
@@ -64,32 +64,32 @@ def find_served(name: object, models: Mapping[str, Model]) -> Model | None:
     return models.get(f"Qwen/Qwen3-Embedding-{size[1].upper()}") if size else None
 
 
-def read_inputs(given: object) -> list[Input] | None:
-    """Return the texts of `input`: one, a list, or token ids; `None` for anything else.
+def read_inputs(value: object) -> list[Input] | None:
+    """Return the texts of `input`: a text, a list of texts, or token ids; `None` for anything else.
 
-    No client knows the vocabulary here, so token ids mean something else than what was meant. They
-    are read as their digits.
+    Clients send ids of another vocabulary (OpenAI's), so they are embedded as wrong text here too:
+    as their digits.
     """
-    if isinstance(given, str) or _is_tokens(given):
-        given = [given]
-    if not isinstance(given, list):
+    if isinstance(value, str) or _is_token_ids(value):
+        value = [value]
+    if not isinstance(value, list):
         return None
     inputs = []
-    for each in given:
-        if isinstance(each, str):
-            inputs.append(Input(each, count_tokens(each) or 1))
-        elif _is_tokens(each):
-            inputs.append(Input(" ".join(map(str, each)), len(each)))
+    for item in value:
+        if isinstance(item, str):
+            inputs.append(Input(item, count_tokens(item) or 1))
+        elif _is_token_ids(item):
+            inputs.append(Input(" ".join(map(str, item)), len(item)))
         else:
             return None
     return inputs
 
 
 def read_prompt(text: str) -> tuple[str, Role]:
-    r"""Return what is to be embedded and its role, which the text itself tells.
+    r"""Return the text to embed and its role, which is read from the text itself.
 
-    A query is written `Instruct: {task}\nQuery:{query}`, a document as it is. Of a blank text a
-    server embeds the end alone: an assumption of ours.
+    A query has the format `Instruct: {task}\nQuery:{query}`; any other text is a document. For a
+    blank text only the end token is embedded, which is an assumption.
 
     Example:
         >>> read_prompt("Instruct: Find it\nQuery:a cat")
@@ -97,31 +97,31 @@ def read_prompt(text: str) -> tuple[str, Role]:
         >>> read_prompt("a cat")
         ('a cat', Role(text_type='document', instruct=None))
     """
-    found = _QUERY.fullmatch(text)
-    if found is None or count_tokens(found["query"]) == 0:
+    match = _QUERY.fullmatch(text)
+    if match is None or count_tokens(match["query"]) == 0:
         return (text if count_tokens(text) else _END), DOCUMENT
-    return found["query"], Role("query", found["task"].strip() or None)
+    return match["query"], Role("query", match["task"].strip() or None)
 
 
 def request_of(
     model: Model, inputs: Sequence[Input], dimension: int, encoding_format: EncodingFormat
 ) -> EmbeddingRequest:
-    """Return the request for vectors that are cut from the model's own."""
-    texts, roles = zip(*(read_prompt(each.text) for each in inputs), strict=True)
+    """Return the request for vectors that are truncated from the model's full length."""
+    texts, roles = zip(*(read_prompt(item.text) for item in inputs), strict=True)
     return EmbeddingRequest(
         model=model,
         texts=texts,
         roles=roles,
         dimension=dimension,
-        tokens=sum(each.tokens for each in inputs),
+        tokens=sum(item.tokens for item in inputs),
         encoding_format=encoding_format,
         truncated_from=default_dimension(model),
     )
 
 
-def _is_tokens(given: object) -> bool:
+def _is_token_ids(value: object) -> bool:
     return (
-        isinstance(given, list)
-        and bool(given)
-        and all(isinstance(each, int) and not isinstance(each, bool) for each in given)
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, int) and not isinstance(item, bool) for item in value)
     )

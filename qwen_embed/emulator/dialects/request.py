@@ -1,4 +1,4 @@
-"""What a request asks for, whatever the protocol it came by, and the refusal of one."""
+"""An embedding request and an API error, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EncodingFormat = Literal["float", "base64"]
 
 @dataclass(frozen=True)
 class Role:
-    """What a text is.
+    """The role of a text.
 
     Attributes:
-        text_type: Whether it is a document to be found or a query that finds some.
-        instruct: The task that a query serves; `None` where there is none and for documents.
+        text_type: Whether the text is a query or a document.
+        instruct: The task instruction of a query; `None` for a document.
     """
 
     text_type: TextType = "document"
@@ -30,16 +30,16 @@ DOCUMENT = Role()
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """A request that is taken.
+    """A valid request.
 
     Attributes:
-        model: The row of the model that it names.
+        model: The model.
         texts: The texts, none blank.
-        roles: What each text is.
-        dimension: The length of the vectors.
-        tokens: How many tokens the texts have together.
-        output_type: Which vectors are wanted.
-        encoding_format: How the numbers of a dense vector are printed.
+        roles: The role of each text.
+        dimension: The requested length of the vectors.
+        tokens: The total number of tokens.
+        output_type: Which vectors are requested.
+        encoding_format: How the numbers of a dense vector are encoded.
         truncated_from: The length of the vectors before truncation to `dimension` (as with a
             Matryoshka model); `None` if they are computed at `dimension` directly.
     """
@@ -55,13 +55,13 @@ class EmbeddingRequest:
 
 
 class ApiError(Exception):
-    """The refusal of a request, before a protocol gives it its form.
+    """An error that is sent as a response, before a dialect formats it.
 
     Attributes:
         status: The HTTP status.
-        code: The code: the service's own of the native protocol, or a self-hosted server's type.
+        code: The error code of the native protocol, or the error type of a self-hosted server.
         message: The message.
-        param: The parameter at fault, where a self-hosted server names it.
+        param: The invalid parameter, if a self-hosted server names it.
     """
 
     def __init__(self, status: int, code: str, message: str, *, param: str | None = None) -> None:

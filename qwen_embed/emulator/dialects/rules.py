@@ -1,7 +1,7 @@
-"""What the service takes and refuses whatever the protocol, and with which words.
+"""The rules of the service for both protocols: what it accepts, and how it rejects the rest.
 
-Statuses, codes and messages are the service's own where they are known, its typing
-errors included. Nothing here touches a socket or a clock.
+Statuses, codes and messages are copied from the service where they are known, typing errors
+included. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ MAX_BODY_SIZE = 16 * 1024 * 1024
 
 INVALID_PARAMETER = "InvalidParameter"
 INVALID_KEY = "InvalidApiKey"
-NO_SUCH_MODEL = "ModelNotFound"
+MODEL_NOT_FOUND = "ModelNotFound"
 NOT_AUTHORIZED = "NOT AUTHORIZED"
 
 _ALGO = "<400> InternalError.Algo.InvalidParameter: "
 _FIRST_GENERATION = frozenset({"text-embedding-v1", "text-embedding-v2"})
-_TOKENS_WHERE_UNKNOWN = 8_192
-_DIMENSION_WHERE_UNKNOWN = 1_024
+_DEFAULT_TOKENS_PER_TEXT = 8_192
+_DEFAULT_DIMENSION = 1_024
 _MAX_DIMENSION = 8_192
 
 
 def check_key(presented: str | None, expected: str | None) -> None:
-    """Refuse a request that does not present the expected API key; `None` expects none.
+    """Reject a request without the expected API key; `None` accepts every request.
 
     Raises:
         ApiError: 401 `InvalidApiKey`.
@@ -38,7 +38,7 @@ def check_key(presented: str | None, expected: str | None) -> None:
 
 
 def check_workspace(named: str | None, existing: Collection[str] | None) -> None:
-    """Refuse a request for a workspace that does not exist; `None` lets every one exist.
+    """Reject a request for a workspace that does not exist; with `None` every one exists.
 
     Raises:
         ApiError: 401 `NOT AUTHORIZED`.
@@ -53,23 +53,23 @@ def check_workspace(named: str | None, existing: Collection[str] | None) -> None
 
 
 def not_found(method: str, path: str, existing: Collection[str]) -> ApiError:
-    """Return the refusal of a request for anything other than embeddings."""
-    has = " and ".join(f"POST {each}" for each in existing)
-    return ApiError(404, "NotFound", f"This emulator has no {method} {path}. It has {has}.")
+    """Return the error for a request to any other path or with any other method."""
+    endpoints = " and ".join(f"POST {path}" for path in existing)
+    return ApiError(404, "NotFound", f"This emulator has no {method} {path}. It has {endpoints}.")
 
 
 def too_large() -> ApiError:
-    """Return the refusal of a body above 16 MiB."""
+    """Return the error for a body above 16 MiB."""
     return ApiError(413, "BadRequest.TooLarge", "Payload Too Large.")
 
 
 def invalid(message: str) -> ApiError:
-    """Return the refusal of a request that is wrong."""
+    """Return the error for an invalid request."""
     return ApiError(400, INVALID_PARAMETER, message)
 
 
 def read_object(body: object) -> Mapping[str, Any]:
-    """Return a body that is a JSON object; a body that was not JSON is `None`.
+    """Return a body that is a JSON object; `None` stands for a body that is not JSON.
 
     Raises:
         ApiError: 400 `InvalidParameter`.
@@ -80,7 +80,7 @@ def read_object(body: object) -> Mapping[str, Any]:
 
 
 def read_model(name: object, models: Mapping[str, Model]) -> Model:
-    """Return the row of the model of that name.
+    """Return the model of that name.
 
     Raises:
         ApiError: 400 `InvalidParameter` or 404 `ModelNotFound`.
@@ -90,14 +90,14 @@ def read_model(name: object, models: Mapping[str, Model]) -> Model:
     if name not in models:
         raise ApiError(
             404,
-            NO_SUCH_MODEL,
+            MODEL_NOT_FOUND,
             f"The model `{name}` does not exist or you do not have access to it.",
         )
     return models[name]
 
 
 def read_texts(texts: object, model: Model) -> tuple[tuple[str, ...], int]:
-    """Return the texts and how many tokens they have together.
+    """Return the texts and their total number of tokens.
 
     Raises:
         ApiError: 400 `InvalidParameter`.
@@ -120,32 +120,32 @@ def read_texts(texts: object, model: Model) -> tuple[tuple[str, ...], int]:
     for text in texts:
         count = count_tokens(text)
         if count == 0 or (limit is not None and count > limit):
-            allowed = f"Range of input length should be [1, {limit or _TOKENS_WHERE_UNKNOWN}]"
+            allowed = f"Range of input length should be [1, {limit or _DEFAULT_TOKENS_PER_TEXT}]"
             raise invalid(allowed if first_generation else _ALGO + allowed)
         tokens += count
     return tuple(texts), tokens
 
 
 def default_dimension(model: Model) -> int:
-    """Return the length of a model's vectors where none is asked for."""
-    return model.default_dimension or _DIMENSION_WHERE_UNKNOWN
+    """Return the length of a model's vectors when none is requested."""
+    return model.default_dimension or _DEFAULT_DIMENSION
 
 
-def read_dimension(asked: object, model: Model) -> int:
-    """Return the length of vectors for the one that is asked for.
+def read_dimension(requested: object, model: Model) -> int:
+    """Return the length of the vectors for a requested dimension.
 
     Raises:
         ApiError: 400 `InvalidParameter`.
     """
-    # The first generation has one length and ignores the parameter.
+    # Models of the first generation have one length and ignore the parameter.
     if model.name in _FIRST_GENERATION:
         return default_dimension(model)
     allowed = sorted(model.dimensions)
-    is_number = isinstance(asked, int) and not isinstance(asked, bool)
+    is_number = isinstance(requested, int) and not isinstance(requested, bool)
     if is_number and (
-        asked in allowed or (not allowed and 1 <= cast("int", asked) <= _MAX_DIMENSION)
+        requested in allowed or (not allowed and 1 <= cast("int", requested) <= _MAX_DIMENSION)
     ):
-        return cast("int", asked)
+        return cast("int", requested)
     raise invalid(
         f"{_ALGO}Value error, dimension for embedding v3 is invalid, "
         f"its value shold be in {allowed or [1, _MAX_DIMENSION]}"

