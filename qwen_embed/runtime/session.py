@@ -396,7 +396,7 @@ class Session:
 async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
     """Take from the cache what it has, and keep what is answered, whatever happens."""
     event_loop.current().open.add(cache.file)
-    cached = cache.rows_of(call)
+    cached = cache.collector_for(call)
     wanted = range(len(call.texts)) if call.indices is None else call.indices
     call.indices = await cached.fill(wanted)
     call.usage.cached = _given(plan, set(wanted).difference(call.indices))

@@ -270,7 +270,7 @@ def test_a_damaged_cache_costs_requests(face, service, folder, caplog):
 
     assert face.documents(embeddings, TEXTS) == face.documents(embeddings, TEXTS) == first
     assert embeddings.usage.cached == 23
-    assert "It is made anew" in caplog.text
+    assert "It is recreated" in caplog.text
 
 
 def test_a_slow_disk_holds_up_nobody_else(service, folder, monkeypatch):
@@ -302,7 +302,7 @@ def test_rows_of_another_length_than_the_caches_are_an_error_that_says_so(servic
 
     with (
         core(service, folder, model="text-embedding-v9") as embedder,
-        pytest.raises(InvalidResponseError, match="say which by `dimension`"),
+        pytest.raises(InvalidResponseError, match="set `dimension`"),
     ):
         embedder.embed_documents(["a", "b"])
 

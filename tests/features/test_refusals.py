@@ -196,5 +196,5 @@ def test_a_host_that_is_not_there_is_a_connection_error(face, service, no_waitin
 def test_a_hang_is_cut(face, service):
     service.latency = 5.0
 
-    with pytest.raises(RequestTimeoutError, match=r"No whole answer within 0\.1 seconds"):
+    with pytest.raises(RequestTimeoutError, match=r"No complete response within 0\.1 seconds"):
         face.query(face(service, timeout=0.1, max_retries=0), "a")

@@ -298,7 +298,7 @@ class TestDamage:
             path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
             heals(path, caplog)
 
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
 
     @pytest.mark.parametrize("at", [18, 19, 47])
     def test_a_header_of_a_version_to_come_is_damage(self, path, caplog, at):
@@ -317,7 +317,7 @@ class TestDamage:
         heals(path, caplog)
 
         if part in (0.01, 0.3, 0.7):
-            assert "It is made anew" in caplog.text
+            assert "It is recreated" in caplog.text
 
     def test_a_file_that_is_cut_short_while_it_is_open_is_made_anew(self, path, caplog):
         file = opened(path)
@@ -340,7 +340,7 @@ class TestDamage:
 
         heals(path, caplog)
 
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
 
     def test_what_is_no_database_is_moved_aside(self, path, caplog):
         path.parent.mkdir()
@@ -362,7 +362,7 @@ class TestDamage:
 
         assert heals(path, caplog) == {}
 
-        assert "written by something else" in caplog.text
+        assert "written by another program" in caplog.text
         assert path.with_name(f"{NAME}.damaged").exists()
 
     def test_another_version_is_moved_aside(self, path, caplog):
@@ -373,7 +373,7 @@ class TestDamage:
 
         assert heals(path, caplog) == {}
 
-        assert "written by something else" in caplog.text
+        assert "written by another program" in caplog.text
 
     def test_what_another_process_made_anew_is_left_alone(self, path, caplog):
         written(path)
@@ -386,7 +386,7 @@ class TestDamage:
         written(path, {b"new": b"vector"})
         assert stale.read([b"new"]) == {b"new": b"vector"}
 
-        stale._cope(found_damaged)
+        stale._recover(found_damaged)
 
         assert stale.read([b"new"]) == {b"new": b"vector"}
         assert not path.with_name(f"{NAME}.damaged").exists()
@@ -451,7 +451,7 @@ class TestDisk:
             file.write(VECTORS)
 
         assert file.read(list(VECTORS)) == VECTORS
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
         other.close()
 
     def test_a_file_that_stays_locked_is_told_of(self, path, caplog, monkeypatch):

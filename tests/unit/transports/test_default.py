@@ -25,7 +25,7 @@ def test_a_redirect_to_another_host_is_not_followed_with_the_key(service, status
         service.fail_next(status=status, code="", headers={"Location": elsewhere.native_url + PATH})
 
         with pytest.raises(
-            ServiceError, match=f"{status}: Redirected to host 127.0.0.1, .*base_url"
+            ServiceError, match=f"{status}: Redirected to host 127.0.0.1; .*base_url"
         ):
             QwenEmbedder(api_key=API_KEY, base_url=service.native_url).embed_query("a")
 
