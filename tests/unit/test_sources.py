@@ -43,7 +43,7 @@ def of(path):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=of)
-def test_nothing_that_is_read_is_run(path):
+def test_no_content_of_files_or_responses_is_executed(path):
     never = RUNS_WHAT_IT_READS | BUILTINS | {f".{name}" for name in OF_OS}
 
     assert never & set(names_of(path)) == set()

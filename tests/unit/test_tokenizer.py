@@ -73,7 +73,7 @@ def test_a_text_that_surely_fits_does(text):
 
 @settings(deadline=None, max_examples=300)
 @given(TEXTS, st.integers(12, 60))
-def test_parts_are_within_the_limit_and_joined_they_are_the_text(text, limit):
+def test_chunks_are_within_the_limit_and_joined_they_are_the_text(text, limit):
     parts = list(load_tokenizer().split(text, limit))
 
     assert "".join(part for part, _ in parts) == text
@@ -82,7 +82,7 @@ def test_parts_are_within_the_limit_and_joined_they_are_the_text(text, limit):
         assert count == load_tokenizer().count(part)
 
 
-def test_parts_are_as_long_as_can_be():
+def test_chunks_are_as_long_as_possible():
     text = "the wind will rise over cold hills " * 100
 
     counts = [count for _, count in load_tokenizer().split(text, 64)]
@@ -90,7 +90,7 @@ def test_parts_are_as_long_as_can_be():
     assert set(counts[:-1]) == {64}
 
 
-def test_a_character_of_several_tokens_is_not_cut():
+def test_a_character_of_several_tokens_is_not_split():
     text = "𓀀" * 100
     assert load_tokenizer().count("𓀀") > 1
 
@@ -100,7 +100,7 @@ def test_a_character_of_several_tokens_is_not_cut():
     assert all(set(part) == {"𓀀"} for part in parts)
 
 
-def test_a_decomposed_text_is_cut_where_its_composed_form_is():
+def test_a_decomposed_text_is_split_like_its_composed_form():
     composed = "Gió nổi lên rồi, phải cố mà sống. " * 40
     decomposed = unicodedata.normalize("NFD", composed)
 
@@ -130,7 +130,7 @@ def test_a_decomposed_text_is_cut_where_its_composed_form_is():
     ],
     ids=ascii,
 )
-def test_a_part_costs_as_much_wherever_in_a_text_it_is(unit, characters_encoded):
+def test_the_work_for_a_chunk_does_not_depend_on_its_position(unit, characters_encoded):
     """So the work grows as the text does, and not as its square."""
     text = unit * (HALF_A_MEGABYTE // len(unit.encode()))
 
@@ -143,7 +143,7 @@ def test_a_part_costs_as_much_wherever_in_a_text_it_is(unit, characters_encoded)
     assert max(characters_encoded) <= WINDOW
 
 
-def test_a_piece_on_which_tiktokens_stack_overflows_is_cut():
+def test_a_text_on_which_tiktokens_stack_overflows_is_split():
     text = " " * 1_000_000
 
     parts = list(load_tokenizer().split(text, 8_192))
@@ -166,7 +166,7 @@ def test_counting_does_not_import_the_sdk():
 
 
 @pytest.mark.parametrize("missing", ["dashscope", "tiktoken"])
-def test_what_is_not_installed_is_noticed_before_it_is_loaded(monkeypatch, missing):
+def test_a_missing_package_is_noticed_before_it_is_imported(monkeypatch, missing):
     assert can_count()
 
     monkeypatch.setattr(

@@ -69,7 +69,7 @@ def refused_as_too_large(port, **options):
         assert embedder.usage.requests == 1
 
 
-def test_an_answer_without_end_is_cut_off():
+def test_an_endless_response_is_aborted():
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     handle, ended = answer_of(b"Transfer-Encoding: chunked", chunk, endlessly=True)
     with serving(handle) as port:
@@ -78,7 +78,7 @@ def test_an_answer_without_end_is_cut_off():
         assert ended.wait(5)
 
 
-def test_an_answer_that_announces_too_much_is_not_waited_for():
+def test_a_response_that_announces_too_many_bytes_is_aborted_at_once():
     handle, ended = answer_of(b"Content-Length: %d" % (65 * MIB))
     with serving(handle) as port:
         refused_as_too_large(port)
@@ -86,7 +86,7 @@ def test_an_answer_that_announces_too_much_is_not_waited_for():
         assert ended.wait(5)
 
 
-def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
+def test_a_small_response_that_decompresses_to_a_large_one_does_not_fill_the_memory():
     packing = zlib.compressobj(wbits=31)
     first = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
     another = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
@@ -105,7 +105,7 @@ def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
     assert peak < 200 * MIB
 
 
-def test_a_netrc_file_does_not_take_the_place_of_the_key(service, monkeypatch, tmp_path):
+def test_a_netrc_file_does_not_replace_the_key(service, monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("default login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -114,7 +114,7 @@ def test_a_netrc_file_does_not_take_the_place_of_the_key(service, monkeypatch, t
     assert service.requests[0].api_key == API_KEY
 
 
-def test_connections_are_kept_and_used_again(service):
+def test_connections_are_kept_alive_and_reused(service):
     service.latency = 0.01
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_concurrency=4) as embedder:
         for _ in range(5):
