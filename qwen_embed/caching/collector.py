@@ -227,20 +227,20 @@ class CachingCollector(Collector[R], Generic[R]):
         self._file.write(
             {
                 self._keys[kind].of(self._texts[index]): vector
-                for indices, answer in arrived
-                for kind, vectors in _pack(answer).items()
+                for indices, response in arrived
+                for kind, vectors in _pack(response).items()
                 for index, vector in zip(indices, vectors, strict=True)
             }
         )
 
 
-def _pack(answer: ParsedResponse) -> dict[Kind, list[bytes]]:
+def _pack(response: ParsedResponse) -> dict[Kind, list[bytes]]:
     packed: dict[Kind, list[bytes]] = {}
-    if answer.sparse:
-        packed["sparse"] = [pack_sparse(row) for row in answer.sparse]
-    if answer.dense:
+    if response.sparse:
+        packed["sparse"] = [pack_sparse(row) for row in response.sparse]
+    if response.dense:
         with np.errstate(over="ignore"):
-            dense = np.array(answer.dense, dtype="<f4")
+            dense = np.array(response.dense, dtype="<f4")
         if np.isfinite(dense).all():  # otherwise they are outside the range of float32
             packed["dense"] = [row.tobytes() for row in dense]
     return packed

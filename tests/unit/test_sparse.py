@@ -1,4 +1,4 @@
-"""Sparse rows: read from answers, merged, packed, put together."""
+"""Sparse vectors: parsed from responses, merged, packed, combined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls cost."""
+"""Usage of calls and list prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where vectors are kept, how they are named, and what becomes of a file that is damaged."""
+"""The file of the cache: its keys, evictions, damage, threads and forks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(path, *, max_bytes=100 * MIB, clock=lambda: 0.0):
 
 
 def written(path, vectors=VECTORS):
-    """Write vectors, and leave nothing but the file."""
+    """Write vectors, and close the file."""
     file = opened(path)
     file.write(vectors)
     file.close()
@@ -220,7 +220,9 @@ class TestRoom:
         file.write(self.vectors(0, 180))
         hour = 1
         assert len(file.read([b"3", b"7"])) == 2
-        file.writing.submit(lambda: None).result()  # after what reading left to it
+        file.writing.submit(
+            lambda: None
+        ).result()  # runs after the writes that reading has submitted
 
         file.write(self.vectors(180, 300))
 
@@ -259,8 +261,8 @@ def flip(path, at):
     path.write_bytes(content)
 
 
-def heals(path, caplog):
-    """Assert that whatever is read is right, and that all works again, with a warning."""
+def recovers(path, caplog):
+    """Assert that no vector read is wrong and that the file works again; return what was read."""
     file = opened(path)
     read = file.read(list(VECTORS))
     assert read.items() <= VECTORS.items()
@@ -277,13 +279,13 @@ class TestDamage:
         written(path)
         flip(path, int(np.random.default_rng(seed).integers(path.stat().st_size)))
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
     def test_a_flipped_bit_in_a_vector_loses_only_that_vector(self, path, caplog):
         written(path)
         flip(path, path.read_bytes().index(VECTORS[b"key 5"]) + 100)
 
-        read = heals(path, caplog)
+        read = recovers(path, caplog)
 
         assert VECTORS.keys() - read.keys() == {b"key 5"}
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -296,7 +298,7 @@ class TestDamage:
 
         for at in range(start - 20, start + 40):
             path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
-            heals(path, caplog)
+            recovers(path, caplog)
 
         assert "It is recreated" in caplog.text
 
@@ -306,7 +308,7 @@ class TestDamage:
         content = path.read_bytes()
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :])
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
     @pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.7, 0.99])
     def test_a_truncated_file_is_recreated(self, path, caplog, part):
@@ -314,7 +316,7 @@ class TestDamage:
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * part)])
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
         if part in (0.01, 0.3, 0.7):
             assert "It is recreated" in caplog.text
@@ -331,14 +333,14 @@ class TestDamage:
         assert file.read(list(VECTORS)) == VECTORS
 
     @pytest.mark.skipif(
-        sys.version_info < (3, 11), reason="sqlite3 does not tell such errors apart"
+        sys.version_info < (3, 11), reason="sqlite3 does not distinguish these errors"
     )
     def test_a_log_truncated_while_others_have_it_open_is_recognized_as_damage(self, path, caplog):
         other = opened(path)
         other.write(VECTORS)
         os.truncate(path.with_name(f"{NAME}-wal"), 0)
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
         assert "It is recreated" in caplog.text
 
@@ -346,7 +348,7 @@ class TestDamage:
         path.parent.mkdir()
         path.write_text("a letter\n" * 1000)
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
         assert path.with_name(f"{NAME}.damaged").read_text() == "a letter\n" * 1000
         assert len(caplog.records) == 1
@@ -360,7 +362,7 @@ class TestDamage:
         connection.execute(statement)
         connection.close()
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
         assert "written by another program" in caplog.text
         assert path.with_name(f"{NAME}.damaged").exists()
@@ -371,7 +373,7 @@ class TestDamage:
         connection.execute("PRAGMA user_version = 2")
         connection.close()
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
         assert "written by another program" in caplog.text
 
@@ -465,16 +467,16 @@ class TestDisk:
 
         file.write({b"new": b"vector"})
 
-        assert file.read(list(VECTORS)) == VECTORS  # which waits for nobody
+        assert file.read(list(VECTORS)) == VECTORS  # does not wait for the lock
         other.close()
         assert "locked" in caplog.text
 
 
 def read_later(path, setup=""):
-    """Read vectors an hour after they were written in a thread that outlives the main thread.
+    """Read vectors an hour after they were written, in a thread that outlives the main thread.
 
     Returns:
-        What the process wrote to standard output, once it has ended.
+        The standard output of the process.
     """
     program = f"""
 import pathlib, sys, threading
@@ -499,7 +501,7 @@ threading.Thread(target=outlive).start()
 
 
 def damage_what_reading_does_not_read(path):
-    """Overwrite the index by use."""
+    """Overwrite the index of the time of use."""
     connection = sqlite3.connect(path)
     (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'by_use'")
     connection.close()
@@ -540,7 +542,7 @@ class TestEnd:
         path.parent.mkdir()
         path.write_text("a letter\n" * 1000)
         file = opened(path)
-        file.read(list(VECTORS))  # which logs an error
+        file.read(list(VECTORS))  # logs an error
         threads = [each.submit(threading.current_thread) for each in (file.reading, file.writing)]
         threads = [each.result(30) for each in threads]
 
@@ -604,10 +606,10 @@ class TestLocks:
 
 
 def interrupted_everywhere(run):
-    """Yield after each run of a function that was interrupted, each time a little later.
+    """Run a function again and again, interrupt each run a little later, and yield after each.
 
-    Signals interrupt Python code after calls: here after those that `file_connection` and
-    `vector_file` make of functions written in C.
+    Signals interrupt Python code after calls: here after calls of functions written in C in the
+    modules of the cache.
     """
     for nth in itertools.count(1):
         count = 0
@@ -647,7 +649,7 @@ class TestInterrupts:
         with ThreadPoolExecutor(1) as another:
             for nth in interrupted_everywhere(write):
                 other = opened(path, max_bytes=MIB)
-                other.write({b"other %d" % nth: b"vector"})  # which nobody has locked
+                other.write({b"other %d" % nth: b"vector"})  # not locked
                 assert other.read([b"other %d" % nth]) == {b"other %d" % nth: b"vector"}
                 other.close()
                 another.submit(file.write, {b"key": b"vector"}).result(30)
@@ -673,7 +675,7 @@ class TestInterrupts:
 
 
 class Collector:
-    """Takes vectors, and the thread that gave them."""
+    """Collects vectors, and the thread that put them."""
 
     arrays = False
 
@@ -730,7 +732,7 @@ class TestFilling:
         file.reading.submit(may_go_on.wait, 30)
         filling = asyncio.ensure_future(rows.fill(range(10)))
         await asyncio.sleep(0)
-        if read:  # and the loop has not heard of it
+        if read:  # but the loop does not know it yet
             may_go_on.set()
             file.reading.submit(int).result(30)
 
@@ -747,7 +749,7 @@ FORKING = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no
 
 
 def after_fork(program, path):
-    """Run a program that forks; return what it wrote to standard output and to standard error."""
+    """Run a program that forks; return its standard output and standard error."""
     preamble = """
 import os, pathlib, signal, sys, threading, warnings
 from qwen_embed.caching.store import VectorFile

@@ -1,4 +1,4 @@
-"""Options of other classes: what is done here anyway, and what cannot be followed."""
+"""Options of other classes: those that match the defaults here, and those that do not exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_option_whose_value_is_the_default_here_is_accepted(make, option):
 
 @CLASSES
 @pytest.mark.parametrize(
-    ("option", "advice"),
+    ("option", "instead"),
     [
         ({"check_embedding_ctx_length": True}, "never as token ids"),
         ({"text_type": "query"}, "by the method that is called"),
@@ -44,11 +44,11 @@ def test_an_option_whose_value_is_the_default_here_is_accepted(make, option):
     ],
 )
 def test_an_option_that_does_not_exist_here_is_rejected_with_what_to_do_instead(
-    make, option, advice
+    make, option, instead
 ):
     [name] = option
 
-    with pytest.raises(ValidationError, match=f"{name}: .*{advice}"):
+    with pytest.raises(ValidationError, match=f"{name}: .*{instead}"):
         make(api_key="sk-1", **option)
 
 

@@ -1,4 +1,4 @@
-"""Which protocol is spoken, where, with which key, and what it cannot carry."""
+"""Which protocol, root and key follow from the options, and what each protocol does not have."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_region_is_that_of_the_host(root, region):
 
 @pytest.fixture
 def dashscope(monkeypatch):
-    """Stand in for the official SDK's module, as it is after its import."""
+    """Return a stub of the official SDK's module as it is after its import."""
     module = types.ModuleType("dashscope")
     module.common = types.SimpleNamespace(env=types.SimpleNamespace(base_http_api_url=NATIVE))
     module.api_key = None
@@ -234,11 +234,11 @@ def test_a_match_cannot_be_explained_without_sparse_vectors():
     ],
 )
 def test_a_lost_query_role_is_warned_about_once_with_the_remedy(options, remedy):
-    with pytest.warns(QueryRoleWarning, match=remedy) as told:
+    with pytest.warns(QueryRoleWarning, match=remedy) as warned:
         EmbeddingSettings(api_key="sk-1", **options)
 
-    assert len(told) == 1
-    assert told[0].filename == __file__
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Options: names, environment, what may not be said, and what a dump shows."""
+"""Options: names, environment, invalid values, and what a dump contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies out, answers in: pure functions compared whole."""
+"""The native protocol: whole request bodies, parsed responses, typed errors."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from qwen_embed.protocols.native import build_body
 
 
 @pytest.fixture(params=["lists", "arrays", "arrays without simdjson"])
-def form(request, monkeypatch):
-    """Read every answer in each of the ways there are."""
+def parser(request, monkeypatch):
+    """Parse every response with each parser."""
     if request.param == "arrays without simdjson":
         monkeypatch.setattr(decoding, "simdjson", None)
     return request.param
 
 
 @pytest.fixture
-def parse_response(form):
+def parse_response(parser):
     def parse(body, **expected):
-        read = native.parse_response(body, arrays=form != "lists", **expected)
+        read = native.parse_response(body, arrays=parser != "lists", **expected)
         rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
         return replace(read, dense=rows)
 
@@ -226,12 +226,14 @@ def test_unknown_members_of_a_response_are_ignored(parse_response):
 
 
 @pytest.mark.parametrize("output", ["dense", "sparse"])
-def test_vectors_that_were_not_requested_are_ignored(output, form):
+def test_vectors_that_were_not_requested_are_ignored(output, parser):
     row = {"text_index": 0, "embedding": [1.5], "sparse_embedding": [{"index": 2, "value": 1.0}]}
     row["sparse_embedding" if output == "dense" else "embedding"] = [None, "x"]
     body = json.dumps({"output": {"embeddings": [row]}}).encode()
 
-    read = native.parse_response(body, count=1, dimension=1, output=output, arrays=form != "lists")
+    read = native.parse_response(
+        body, count=1, dimension=1, output=output, arrays=parser != "lists"
+    )
 
     assert len(read.dense or read.sparse) == 1
 

@@ -1,4 +1,4 @@
-"""Bodies and answers of the OpenAI-compatible protocol, compared whole."""
+"""The OpenAI-compatible protocol: whole request bodies, parsed responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qwen_embed.errors import (
 from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters, ParsedResponse
 from qwen_embed.protocols.openai import OPENAI, build_body, parse_response
 
-ASKED = {"output": "dense", "dimension": None, "arrays": False, "truncate": False}
+EXPECTED = {"output": "dense", "dimension": None, "arrays": False, "truncate": False}
 
 
 def packed(*values):
@@ -80,7 +80,7 @@ def test_numbers_may_be_base64_or_printed_in_any_order(encode, arrays):
         (1, encode(3.0, 4.0)), (0, encode(1.0, 0.5)), usage={"total_tokens": 27}, id="e-1"
     )
 
-    read = parse_response(body, count=2, **{**ASKED, "arrays": arrays})
+    read = parse_response(body, count=2, **{**EXPECTED, "arrays": arrays})
 
     assert plain(read) == ParsedResponse(
         dense=[[1.0, 0.5], [3.0, 4.0]], tokens=27, request_id="e-1"
@@ -99,19 +99,21 @@ def test_numbers_may_be_base64_or_printed_in_any_order(encode, arrays):
     ],
 )
 def test_a_server_need_not_report_tokens(usage, tokens):
-    assert parse_response(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
+    assert (
+        parse_response(answer((0, packed(1.0)), usage=usage), count=1, **EXPECTED).tokens == tokens
+    )
 
 
 def test_base64_numbers_become_arrays_without_a_float_object_each():
-    read = parse_response(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
+    read = parse_response(answer((0, packed(0.1, 0.2))), count=1, **{**EXPECTED, "arrays": True})
 
     assert read.dense[0].dtype == np.float32
 
 
 def test_longer_vectors_are_truncated_and_scaled_if_requested():
-    asked = {**ASKED, "dimension": 2, "truncate": True}
+    expected = {**EXPECTED, "dimension": 2, "truncate": True}
 
-    read = parse_response(answer((0, packed(3.0, 4.0, 5.0))), count=1, **asked)
+    read = parse_response(answer((0, packed(3.0, 4.0, 5.0))), count=1, **expected)
 
     assert read.dense[0] == pytest.approx([0.6, 0.8])
 
@@ -120,7 +122,7 @@ def test_vectors_that_ignore_the_dimension_are_rejected_with_the_remedy():
     with pytest.raises(
         InvalidResponseError, match=r"expected 2 dimensions, got 3.*truncate_locally"
     ):
-        parse_response(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
+        parse_response(answer((0, packed(1, 2, 3))), count=1, **{**EXPECTED, "dimension": 2})
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_vectors_that_ignore_the_dimension_are_rejected_with_the_remedy():
 @pytest.mark.parametrize("arrays", [False, True])
 def test_invalid_responses_are_rejected(rows, message, arrays):
     with pytest.raises(InvalidResponseError, match=message):
-        parse_response(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
+        parse_response(answer(*rows), count=2, **{**EXPECTED, "arrays": arrays})
 
 
 @pytest.mark.parametrize("arrays", [False, True])
@@ -166,7 +168,7 @@ def test_invalid_values_are_an_error_even_if_truncation_would_remove_them(writte
     body = answer((0, packed(1.0)), x=0).replace(b'"x": 0', b'"x": ' + written.encode("latin-1"))
 
     with pytest.raises(InvalidResponseError) as caught:
-        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**EXPECTED, "arrays": arrays})
     assert type(caught.value) is kind
 
 
@@ -178,9 +180,9 @@ def test_invalid_values_are_an_error_even_if_truncation_would_remove_them(writte
 )
 @pytest.mark.filterwarnings("error")
 def test_vectors_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
-    asked = {**ASKED, "dimension": 2, "truncate": True, "arrays": arrays}
+    expected = {**EXPECTED, "dimension": 2, "truncate": True, "arrays": arrays}
 
-    read = parse_response(answer((0, row)), count=1, **asked)
+    read = parse_response(answer((0, row)), count=1, **expected)
 
     assert read.dense[0] == pytest.approx([0.5**0.5, -(0.5**0.5)])
 
@@ -191,28 +193,28 @@ def test_an_invalid_token_count_is_rejected(tokens, arrays):
     body = answer((0, packed(1.0)), usage={"total_tokens": 3, "prompt_tokens": tokens})
 
     with pytest.raises(InvalidResponseError):
-        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**EXPECTED, "arrays": arrays})
 
 
 def test_a_vector_shorter_than_the_dimension_is_rejected():
     with pytest.raises(InvalidResponseError, match="smaller dimension"):
         parse_response(
-            answer((0, packed(1, 2))), count=1, **{**ASKED, "dimension": 4, "truncate": True}
+            answer((0, packed(1, 2))), count=1, **{**EXPECTED, "dimension": 4, "truncate": True}
         )
 
 
 def test_a_truncated_response_is_malformed():
     with pytest.raises(MalformedResponseError):
-        parse_response(answer((0, packed(1.0)))[:-9], count=1, **ASKED)
+        parse_response(answer((0, packed(1.0)))[:-9], count=1, **EXPECTED)
 
 
 def test_a_response_without_vectors_is_rejected():
     with pytest.raises(InvalidResponseError, match="no embeddings"):
-        parse_response(b'{"object": "list"}', count=1, **ASKED)
+        parse_response(b'{"object": "list"}', count=1, **EXPECTED)
 
 
 def test_an_error_sent_with_status_200_is_an_error():
     body = b'{"error": {"message": "no", "code": "invalid_api_key"}, "request_id": "r"}'
 
     with pytest.raises(AuthenticationError):
-        parse_response(body, count=1, **ASKED)
+        parse_response(body, count=1, **EXPECTED)

@@ -1,4 +1,4 @@
-"""Whom the client trusts: the system's authorities, and those that the environment names."""
+"""Trusted authorities: those of the system, and those set in the environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def authority():
 
 @pytest.fixture
 def tls_port(authority, service):
-    """A port that serves the emulator by TLS, with a certificate of an authority of its own."""
+    """A port that serves the emulator over TLS, with a certificate of a private authority."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "service.test").configure_cert(tls)
     with serving(relay_to(port_of(service)), tls=tls) as port:

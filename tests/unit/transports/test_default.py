@@ -1,4 +1,4 @@
-"""Bytes out and in: redirects, answers without end, credentials from elsewhere."""
+"""The default transport: redirects, endless responses, credentials from other sources."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_redirect_within_the_host_is_not_followed_either(service, status):
 
 
 def answer_of(head, *blocks, endlessly=False):
-    """Return a handler that answers each connection so, and the event of a connection's end."""
+    """Return a handler that sends this response, and an event set when the connection ends."""
     ended = threading.Event()
 
     async def handle(reader, writer):
@@ -62,7 +62,7 @@ def answer_of(head, *blocks, endlessly=False):
     return handle, ended
 
 
-def refused_as_too_large(port, **options):
+def rejected_as_too_large(port, **options):
     with QwenEmbedder(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", **options) as embedder:
         with pytest.raises(InvalidResponseError, match="larger than 64 MiB"):
             embedder.embed_query("a")
@@ -73,7 +73,7 @@ def test_an_endless_response_is_aborted():
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     handle, ended = answer_of(b"Transfer-Encoding: chunked", chunk, endlessly=True)
     with serving(handle) as port:
-        refused_as_too_large(port)
+        rejected_as_too_large(port)
 
         assert ended.wait(5)
 
@@ -81,7 +81,7 @@ def test_an_endless_response_is_aborted():
 def test_a_response_that_announces_too_many_bytes_is_aborted_at_once():
     handle, ended = answer_of(b"Content-Length: %d" % (65 * MIB))
     with serving(handle) as port:
-        refused_as_too_large(port)
+        rejected_as_too_large(port)
 
         assert ended.wait(5)
 
@@ -96,7 +96,7 @@ def test_a_small_response_that_decompresses_to_a_large_one_does_not_fill_the_mem
     with serving(handle) as port:
         tracemalloc.start()
         try:
-            refused_as_too_large(port, gzip=True)
+            rejected_as_too_large(port, gzip=True)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

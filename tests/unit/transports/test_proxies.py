@@ -1,4 +1,4 @@
-"""The proxy that the environment names: what goes through it and what it is told."""
+"""The proxy set in the environment: which requests use it, and what it receives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def proxy(service, monkeypatch):
 
 @pytest.fixture
 def locked_proxy(service, monkeypatch):
-    """A proxy that asks for credentials, and a function that names it with some."""
+    """A proxy that requires credentials, and a function that sets it with some."""
     proxy = ForwardProxy({"service.test": port_of(service)}, CREDENTIALS)
     with serving(proxy.serve) as port:
 
@@ -148,7 +148,7 @@ def test_a_tunnel_is_requested_without_the_key(locked_proxy):
     proxy, name = locked_proxy
     name(CREDENTIALS)
 
-    # The emulator speaks no TLS, so that it ends with the tunnel.
+    # The emulator has no TLS, so the connection ends after the tunnel is established.
     with pytest.raises(ConnectionFailedError):
         ask("https://service.test/api/v1")
 
