@@ -1,4 +1,4 @@
-"""Rows from a cache where it has them; what the service answers is kept in it as it arrives."""
+"""Fills a call's vectors from the cache and stores those that arrive from the service."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _KINDS: dict[Output, tuple[Kind, ...]] = {
     "dense&sparse": ("dense", "sparse"),
 }
 _OF_QUERIES = {"instruct", "query_template"}
-_OF_BLANK_TEXTS = {"empty_text"}  # which no cache is asked for
-_LOOKED_UP_AT_A_TIME = 256
-_KEPT_AT_A_TIME = 128
+_OF_BLANK_TEXTS = {"empty_text"}  # which are never looked up
+_LOOKUP_BATCH = 256
+_STORE_BATCH = 128
 
 
 class Cache:
     """The cache of one object.
 
     Args:
-        cache: Where it is.
-        options: All that changes a vector, by name.
-        dimension: The length of dense rows, or `None` where it is not known.
+        cache: The folder and its maximum size.
+        options: The options that change a vector, by name.
+        dimension: The dimension of dense vectors, or `None` if not known.
 
     Attributes:
-        file: What holds the vectors.
+        file: The file of vectors.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Cache:
         self._options = options
         self._dimension = dimension
 
-    def collector_of(self, call: Call) -> CachingCollector[Any]:
-        """Return what fills a call's rows, and keeps what arrives for it."""
+    def collector_for(self, call: Call) -> CachingCollector[Any]:
+        """Return a collector that fills a call from the cache and stores what arrives for it."""
         return CachingCollector(
             call.collector,
             self.file,
@@ -72,7 +72,7 @@ class Cache:
 
 
 class Keys:
-    """Names vectors by their text and all else that changes them.
+    """Derives the key of a vector from its text and everything else that changes it.
 
     Args:
         options: The options that change a vector, by name.
@@ -95,24 +95,24 @@ class Keys:
         self._start = blake2b(digest_size=20, key=blake2b(parts.encode(), digest_size=32).digest())
 
     def of(self, text: str) -> bytes:
-        """Return the key of a text: 20 bytes, of which nothing can be read."""
+        """Return the key of a text: 20 bytes that do not reveal the text."""
         digest = self._start.copy()
         digest.update(text.encode())
         return digest.digest()
 
 
 class CachingCollector(WrappingCollector[R], Generic[R]):
-    """Takes the rows of each answer, keeps their vectors, and hands them on to other rows.
+    """Stores the vectors of each response in the cache and passes them to another collector.
 
     Used on the background loop.
 
     Args:
-        rows: The other rows.
-        file: Where vectors are kept.
-        texts: The texts, each once.
-        keys: Names their vectors.
-        wanted: The kinds of vectors that a text must have to be answered from the cache.
-        dimension: The length of dense rows, or `None` where it is not known.
+        rows: The other collector.
+        file: The file of vectors.
+        texts: The unique texts.
+        keys: Derives the keys of their vectors, by kind.
+        wanted: The kinds of vectors that a text needs to count as cached.
+        dimension: The dimension of dense vectors, or `None` if not known.
     """
 
     def __init__(
@@ -135,66 +135,66 @@ class CachingCollector(WrappingCollector[R], Generic[R]):
         self._writing: Future[None] | None = None
 
     async def fill(self, indices: Sequence[int]) -> list[int]:
-        """Put in what the cache has, and return the indices of the texts still to be sent."""
+        """Put the cached vectors into the result and return the indices of the other texts."""
         missing: list[int] = []
-        for start in range(0, len(indices), _LOOKED_UP_AT_A_TIME):
-            some = indices[start : start + _LOOKED_UP_AT_A_TIME]
-            # The other thread only reads: a call that is cancelled here changes no more.
-            hits, answer = await asyncio.wrap_future(
-                self._file.reading.submit(self._look_up, some, self._dimension)
+        for start in range(0, len(indices), _LOOKUP_BATCH):
+            batch = indices[start : start + _LOOKUP_BATCH]
+            # The other thread only reads, so a call cancelled here changes nothing any more.
+            hits, vectors = await asyncio.wrap_future(
+                self._file.reading.submit(self._look_up, batch, self._dimension)
             )
             if hits:
-                self._collector.put(hits, answer)
-                if answer.dense:
-                    self._dimension = len(answer.dense[0])
-            answered = set(hits)
-            missing += [index for index in some if index not in answered]
+                self._collector.put(hits, vectors)
+                if vectors.dense:
+                    self._dimension = len(vectors.dense[0])
+            cached = set(hits)
+            missing += [index for index in batch if index not in cached]
         return missing
 
     def put(self, indices: Sequence[int], answer: ParsedResponse) -> None:
-        """Store the rows of the texts at `indices`, and keep their vectors.
+        """Collect the vectors of the texts at `indices` and store them in the cache.
 
         Raises:
-            InvalidResponseError: If they have another length than those of the cache.
+            InvalidResponseError: If their dimension is not that of the cached vectors.
         """
         found = len(answer.dense[0]) if answer.dense else None
         if found and self._dimension and found != self._dimension:
             raise InvalidResponseError(
-                f"The answer has rows of {found} numbers, and the cache such of {self._dimension}: "
-                f"say which by `dimension`, or use another cache."
+                f"The response has vectors of {found} dimensions, the cache has vectors of "
+                f"{self._dimension}: set `dimension`, or use another cache."
             )
         self._collector.put(indices, answer)
         self._arrived.append((indices, answer))
         if self._writing is not None and not self._writing.done():
             return
-        if sum(len(some) for some, _ in self._arrived) >= _KEPT_AT_A_TIME:
+        if sum(len(each) for each, _ in self._arrived) >= _STORE_BATCH:
             self._write()
 
     async def save(self) -> None:
-        """Wait until all that has arrived is on the disk."""
+        """Wait until everything that has arrived is written."""
         if self._arrived:
             self._write()
         if self._writing is not None:
-            # What was paid for is written also where nobody waits any more.
+            # Shielded: vectors that were paid for are written even if the call is cancelled.
             await asyncio.shield(asyncio.wrap_future(self._writing))
 
     def _look_up(
         self, indices: Sequence[int], dimension: int | None
     ) -> tuple[list[int], ParsedResponse]:
-        """Return the indices of the texts that the cache has, and their vectors."""
+        """Return the indices of the cached texts and their vectors."""
         keys = {
             kind: [self._keys[kind].of(self._texts[index]) for index in indices]
             for kind in self._wanted
         }
-        found = self._file.read([key for some in keys.values() for key in some])
+        found = self._file.read([key for each in keys.values() for key in each])
         if dimension is None:
             packed = (found[key] for key in keys.get("dense", ()) if key in found)
             dimension = len(next(packed, b"")) // 4
         hits: list[int] = []
         dense: list[bytes] = []
         sparse: list[bytes] = []
-        for place, index in enumerate(indices):
-            vectors = {kind: found.get(keys[kind][place]) for kind in self._wanted}
+        for position, index in enumerate(indices):
+            vectors = {kind: found.get(keys[kind][position]) for kind in self._wanted}
             dense_vector, sparse_vector = vectors.get("dense"), vectors.get("sparse")
             if None in vectors.values():
                 continue
@@ -213,35 +213,35 @@ class CachingCollector(WrappingCollector[R], Generic[R]):
         )
 
     def _write(self) -> None:
-        # In this order: whatever interrupts it, what has arrived is written, at worst twice.
-        self._writing = self._file.writing.submit(self._keep, self._arrived)
+        # In this order, an interrupt loses nothing; at worst vectors are written twice.
+        self._writing = self._file.writing.submit(self._store, self._arrived)
         self._arrived = []
 
-    def _keep(self, arrived: Sequence[tuple[Sequence[int], ParsedResponse]]) -> None:
+    def _store(self, arrived: Sequence[tuple[Sequence[int], ParsedResponse]]) -> None:
         self._file.write(
             {
                 self._keys[kind].of(self._texts[index]): vector
-                for indices, answer in arrived
-                for kind, vectors in _pack(answer).items()
+                for indices, response in arrived
+                for kind, vectors in _pack(response).items()
                 for index, vector in zip(indices, vectors, strict=True)
             }
         )
 
 
-def _pack(answer: ParsedResponse) -> dict[Kind, list[bytes]]:
+def _pack(response: ParsedResponse) -> dict[Kind, list[bytes]]:
     packed: dict[Kind, list[bytes]] = {}
-    if answer.sparse:
-        packed["sparse"] = [pack_sparse(row) for row in answer.sparse]
-    if answer.dense:
+    if response.sparse:
+        packed["sparse"] = [pack_sparse(row) for row in response.sparse]
+    if response.dense:
         with np.errstate(over="ignore"):
-            dense = np.array(answer.dense, dtype="<f4")
-        if np.isfinite(dense).all():  # else the numbers are too large for it
+            dense = np.array(response.dense, dtype="<f4")
+        if np.isfinite(dense).all():  # otherwise they are outside the range of float32
             packed["dense"] = [row.tobytes() for row in dense]
     return packed
 
 
 def unpack_dense(packed: Sequence[bytes], dimension: int, *, arrays: bool) -> Sequence[DenseRow]:
-    """Return dense rows that were kept as float32."""
+    """Return dense vectors that were stored as float32."""
     if not packed:
         return []
     rows = np.frombuffer(b"".join(packed), dtype="<f4").reshape(-1, dimension).astype(np.float64)
@@ -249,7 +249,7 @@ def unpack_dense(packed: Sequence[bytes], dimension: int, *, arrays: bool) -> Se
 
 
 def pack_sparse(row: SparseRow) -> bytes:
-    """Return a sparse row with its tokens: the number of its entries, then these, then the tokens.
+    """Return a sparse vector as bytes: the number of its entries, the entries, and the tokens.
 
     Example:
         >>> row = SparseRow((2, 7), (1.0, 0.5), ("the", "wind"))
@@ -260,7 +260,7 @@ def pack_sparse(row: SparseRow) -> bytes:
 
 
 def unpack_sparse(packed: bytes) -> SparseRow:
-    """Return the row that `pack_sparse` packed."""
+    """Return the sparse vector that `pack_sparse` packed."""
     (count,) = struct.unpack_from("<I", packed)
     entries = SparseRow.unpack(packed[4 : 4 + 8 * count])
     tokens = msgspec.msgpack.decode(packed[4 + 8 * count :], type=tuple[str, ...])

@@ -1,6 +1,6 @@
-"""The connections to a SQLite file: opened when needed, dropped on any fault, closed over forks.
+"""Connections to a SQLite file: opened on demand, closed after errors and during forks.
 
-SQLite's connections and locks must not be carried over a fork: none is open while it happens.
+SQLite's connections and locks must not survive a fork, so none is open while the process forks.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from qwen_embed.process.disk_thread import DiskThread
 Identity = tuple[int, int]
 Connect = Callable[[Path], sqlite3.Connection]
 
-_SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: a file that is shorter than another part of it says
-_FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError, MemoryError)
+_SHORT_READ = 522  # SQLITE_IOERR_SHORT_READ: the file is shorter than its header says
+_FILE_ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError, MemoryError)
 
 
 class FileError(Exception):
     """A file that cannot be used.
 
     Attributes:
-        identity: What tells that file from others of its name.
-        is_damage: Whether it is damaged, rather than out of reach for now.
+        identity: Distinguishes the file from others with the same path.
+        is_damage: Whether the file is damaged, as opposed to temporarily unusable.
     """
 
     def __init__(self, error: Exception, identity: Identity | None) -> None:
         super().__init__(str(error))
         self.identity = identity
-        # SQLite's own class for damage; whatever may pass is an OperationalError, and these two do
-        # not. Its messages quote names from the file, which Python cannot decode if damaged.
+        # SQLite raises DatabaseError itself for damage, OperationalError for transient errors and
+        # for two kinds of damage. Python may fail to decode a damaged name quoted in a message.
         self.is_damage = (
             type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
             or "unsupported file format" in self.args[0]
@@ -42,14 +42,14 @@ class FileError(Exception):
 
 
 class FileConnection:
-    """A connection to a file, opened when it is needed, and again if the file was replaced.
+    """A connection to a file, opened on demand, and reopened if the file was replaced.
 
-    Its lock is waited for while another one is held only by who takes both of a file, the reader's
-    first. Nothing is logged or submitted while it is held.
+    To avoid deadlocks, whoever needs the locks of both connections of a file acquires the reader's
+    first, and nothing is logged or submitted while a lock is held.
 
     Args:
         path: The file.
-        connect: Opens it, and creates it if there is none.
+        connect: Opens the file, or creates it.
     """
 
     def __init__(self, path: Path, connect: Connect) -> None:
@@ -64,7 +64,7 @@ class FileConnection:
 
     @contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection to its only user; if the user fails, nothing begun remains.
+        """Yield the connection for exclusive use; an error rolls back the transaction.
 
         Raises:
             FileError: If the file cannot be used.
@@ -76,7 +76,7 @@ class FileConnection:
                     yield self._current()
                 except BaseException as error:
                     self._shut()  # which rolls back
-                    if isinstance(error, _FAULTS):
+                    if isinstance(error, _FILE_ERRORS):
                         raise FileError(error, self._identity) from error
                     raise
                 finally:
@@ -86,24 +86,24 @@ class FileConnection:
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """Keep the file closed, once whoever uses it is done."""
+        """Keep the connection closed, after its current user has finished."""
         with self._lock:
             self._shut()
             yield
 
     def close(self) -> None:
-        """Close the file now, or after whoever uses it."""
+        """Close the connection now, or after its current user has finished."""
         self._unneeded = True
         self._close_if_unneeded()
 
     def hold(self) -> None:
-        """Do as `closed`, until `go_on`; may be called again."""
+        """Keep the connection closed until `resume`; may be called again."""
         self._lock.acquire()
         self._shut()
 
-    def go_on(self, *, forked: bool) -> None:
-        """Let the file be opened again; in a forked child, threads that waited are no more."""
-        if forked:
+    def resume(self, *, forked: bool) -> None:
+        """Allow the connection to be opened again."""
+        if forked:  # threads that held the lock or waited for it do not exist in the child
             self._lock = threading.RLock()
         else:
             _release(self._lock)
@@ -117,13 +117,13 @@ class FileConnection:
             opened = self._connect(self._path)
             if identity_of(self._path) == self._identity:
                 self._opened = opened
-            else:  # it was created or replaced meanwhile
+            else:  # the file was created or replaced in the meantime
                 opened.close()
         return self._opened
 
     def _close_if_unneeded(self) -> None:
-        # Whoever has the lock asks again after releasing it, so nobody has to wait for it here,
-        # which the garbage collector may run in a thread that holds others.
+        # Never waits: the garbage collector may call this in a thread that holds other locks.
+        # Whoever holds this lock calls this again after releasing it.
         while self._unneeded and not self._in_use:
             try:
                 if not self._lock.acquire(blocking=False):
@@ -131,7 +131,7 @@ class FileConnection:
                 self._unneeded = False
                 self._shut()
             finally:
-                with suppress(RuntimeError):  # another thread has it
+                with suppress(RuntimeError):  # another thread holds it
                     self._lock.release()
 
     def _shut(self) -> None:
@@ -142,11 +142,11 @@ class FileConnection:
 
 
 class OpenFile:
-    """The connections and threads of one file, which forks know from here until `let_go`.
+    """The connections and threads of one file, paused during forks until `release`.
 
     Args:
         path: The file.
-        connect: Opens it, and creates it if there is none.
+        connect: Opens the file, or creates it.
 
     Attributes:
         reader: The connection for reading.
@@ -161,32 +161,32 @@ class OpenFile:
         self.reading = DiskThread()
         self.writing = DiskThread()
         with _lock:
-            _existing.add(self)
+            _open_files.add(self)
 
-    def let_go(self) -> None:
-        """Close everything: nobody uses it any more."""
+    def release(self) -> None:
+        """Close the connections and end the threads, when the file is no longer used."""
         self.reader.close()
         self.writer.close()
         self.reading.end()
         self.writing.end()
-        _existing.discard(self)
+        _open_files.discard(self)
 
     def hold(self) -> None:
-        """Wait for what is being done, close the file, and let nothing more be done."""
+        """Wait for reads and writes to finish, then keep the file closed until `resume`."""
         self.reader.hold()
         self.writer.hold()
 
-    def go_on(self, *, forked: bool) -> None:
-        """Let things be done again, in a child with threads of its own."""
+    def resume(self, *, forked: bool) -> None:
+        """Allow the file to be used again, in a forked child with new threads."""
         if forked:
             self.reading.renew()
             self.writing.renew()
-        self.writer.go_on(forked=forked)
-        self.reader.go_on(forked=forked)
+        self.writer.resume(forked=forked)
+        self.reader.resume(forked=forked)
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Return what tells a file from others of its name, or `None` if there is none."""
+    """Return the device and inode of a file, or `None` if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -194,36 +194,36 @@ def identity_of(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-_existing: set[OpenFile] = set()
+_open_files: set[OpenFile] = set()
 _held: list[OpenFile] = []
-# Reentrant, since a signal or the garbage collector may interrupt its holder with a call.
+# Reentrant, because a signal or the garbage collector may interrupt its holder with a call.
 _lock = threading.RLock()
 
 
 def no_fork() -> threading.RLock:
-    """Return a lock: while it is held, the process is not forked."""
+    """Return a lock that delays forks while it is held."""
     return _lock
 
 
 def _before_fork() -> None:
-    _to_the_end(_hold_all)
+    _uninterrupted(_hold_all)
 
 
 def _after_fork(*, forked: bool) -> None:
-    _to_the_end(lambda: _go_on_all(forked=forked))
+    _uninterrupted(lambda: _resume_all(forked=forked))
 
 
 def _hold_all() -> None:
     _lock.acquire()
-    for file in _existing.copy():
+    for file in _open_files.copy():
         _held.append(file)
         file.hold()
 
 
-def _go_on_all(*, forked: bool) -> None:
-    global _lock  # noqa: PLW0603 -- threads that waited for it are no more in a child
+def _resume_all(*, forked: bool) -> None:
+    global _lock  # noqa: PLW0603 -- threads that waited for it do not exist in a child
     while _held:
-        _held[-1].go_on(forked=forked)
+        _held[-1].resume(forked=forked)
         _held.pop()
     if forked:
         _lock = threading.RLock()
@@ -231,14 +231,14 @@ def _go_on_all(*, forked: bool) -> None:
         _release(_lock)
 
 
-def _to_the_end(step: Callable[[], None]) -> None:
-    """Run a step again until nothing interrupts it: an error does not keep Python from forking."""
+def _uninterrupted(step: Callable[[], None]) -> None:
+    """Run a step again until nothing interrupts it, because Python forks even after an error."""
     interrupt: BaseException | None = None
     while True:
         try:
             step()
             break
-        except BaseException as error:  # Ctrl-C, and whatever signal handlers raise
+        except BaseException as error:  # KeyboardInterrupt, or an error of a signal handler
             interrupt = error
     if interrupt is not None:
         raise interrupt

@@ -1,7 +1,7 @@
 """A file of vectors by key, on SQLite: bounded, checked, and shared by threads and processes.
 
-Everything in it can be requested again, so a fault of the file is logged and costs requests, no
-more.
+All vectors can be requested again, so an error of the file is logged and otherwise only costs
+requests.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _log = logging.getLogger(__name__)
 
 _VERSION = 1
 NAME = f"vectors-{_VERSION}.sqlite"
-"""The file's name. Releases of this package that write it differently each have their own."""
+"""The file's name; each version of its format has its own."""
 
 _SCHEMA = (
     "CREATE TABLE vectors (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
     "checksum INTEGER NOT NULL, used INTEGER NOT NULL, vector BLOB NOT NULL)",
     "CREATE INDEX by_use ON vectors (used)",
 )
-# So many dense vectors fit that little of a page is left over, whatever their dimension.
+# Large enough for many dense vectors, so that little of a page is wasted for any dimension.
 _PAGE_BYTES = 32 * 1024
 _LOG_BYTES = 32 * 1024**2
 _BUSY_SECONDS = 10.0
-_KEYS_AT_A_TIME = 500  # older SQLites take 999
-_EVICTED_AT_A_TIME = 16
+_MAX_KEYS = 500  # per statement; older SQLites accept 999
+_EVICTION_BATCH = 16
 _HOUR = 3600.0
 
 _Row = tuple[bytes, int, int, bytes]
@@ -45,11 +45,11 @@ _Row = tuple[bytes, int, int, bytes]
 class VectorFile:
     """The file of a cache. Safe to use from threads and processes, and across forks.
 
-    Everything here blocks: run it in `reading` and `writing`.
+    All methods block: call them in the threads `reading` and `writing`.
 
     Args:
         path: The file.
-        max_bytes: The most that it may take.
+        max_bytes: Its maximum size.
         clock: Returns the time in seconds since 1970.
 
     Attributes:
@@ -68,44 +68,46 @@ class VectorFile:
         self._clock = clock
         self._reader = opened.reader
         self._writer = opened.writer
-        self._told: set[str] = set()
-        forgotten = weakref.finalize(self, opened.let_go)
-        forgotten.atexit = False  # cancelled calls still write then; see `aclose`
+        self._warned: set[str] = set()
+        finalizer = weakref.finalize(self, opened.release)
+        finalizer.atexit = False  # cancelled calls still write at exit; see `aclose`
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the vectors that are there, by key; damaged ones are left out."""
+        """Return the stored vectors by key, without damaged ones."""
         rows: list[_Row] = []
-        used_before: list[bytes] = []
+        outdated: list[bytes] = []
         now = self._hour()
         try:
             with self._reader.open() as connection:
-                for some in _select(connection, keys):
-                    rows += some
-                # When it was used matters only if something may have to be evicted.
+                for found in _select(connection, keys):
+                    rows += found
+                # The time of use matters only if vectors may have to be evicted.
                 if 2 * _bytes_used(connection) > self._max_bytes:
-                    used_before = [row[0] for row in rows if row[2] != now]
+                    outdated = [row[0] for row in rows if row[2] != now]
         except FileError as error:
-            self._cope(error)
-        if used_before:
-            self.writing.submit(self._touch, used_before)
-        vectors = {row[0]: row[3] for row in rows if _is_sound(row)}
+            self._recover(error)
+        if outdated:
+            self.writing.submit(self._touch, outdated)
+        vectors = {row[0]: row[3] for row in rows if _is_intact(row)}
         if len(vectors) < len(rows):
-            self._tell("Vectors of the cache %s are damaged. They are paid for again.", self._path)
+            self._warn_once(
+                "Vectors in the cache %s are damaged. Their texts are requested again.", self._path
+            )
         return vectors
 
     def write(self, vectors: Mapping[bytes, bytes]) -> None:
-        """Keep vectors; if there is no room, those used least recently are evicted."""
+        """Store vectors; if the file is full, the least recently used ones are evicted."""
         now = self._hour()
         rows = [(key, _checksum(key, vector), now, vector) for key, vector in vectors.items()]
         try:
             self._insert(rows)
         except FileError as error:
-            if self._cope(error):
+            if self._recover(error):
                 with suppress(FileError):
                     self._insert(rows)
 
     def close(self) -> None:
-        """Close the file, or have whoever uses it now close it afterwards; never waits.
+        """Close the file, after its current users have finished; never waits for them.
 
         The next use opens it again.
         """
@@ -117,7 +119,7 @@ class VectorFile:
         await asyncio.wrap_future(self.writing.submit(self.close))
 
     def _hour(self) -> int:
-        # When a vector was used is kept to the hour, so that reading seldom writes.
+        # The time of use is stored in hours, so that reads seldom cause writes.
         return int(self._clock() // _HOUR)
 
     def _insert(self, rows: Sequence[_Row]) -> None:
@@ -142,60 +144,60 @@ class VectorFile:
                 )
                 connection.execute("COMMIT")
         except FileError as error:
-            self._cope(error)
+            self._recover(error)
 
-    def _cope(self, error: FileError) -> bool:
-        """Log an error, and return whether it was damage and the file can be recreated."""
+    def _recover(self, error: FileError) -> bool:
+        """Log an error, move a damaged file aside, and return whether to retry with a new one."""
         if not error.is_damage:
-            self._tell(
-                "The cache %s cannot be used: %s. Texts are paid for again.", self._path, error
+            self._warn_once(
+                "The cache %s cannot be used: %s. Texts are requested again.", self._path, error
             )
             return False
         aside = self._path.with_name(f"{NAME}.damaged")
         try:
             with self._reader.closed(), self._writer.closed():
-                # If it is another file by now, somebody has recreated it already.
+                # If it is another file by now, another user has recreated it already.
                 damaged = error.identity is not None and identity_of(self._path) == error.identity
                 if damaged:
                     for end in ("-wal", "-shm"):
                         Path(f"{self._path}{end}").unlink(missing_ok=True)
                     self._path.replace(aside)
         except OSError as failure:
-            self._tell("The damaged cache %s cannot be moved: %s.", self._path, failure)
+            self._warn_once("The damaged cache %s cannot be moved: %s.", self._path, failure)
             return False
         if damaged:
             _warn(
-                "The cache %s is damaged: %s. It is made anew; the old one is %s.",
+                "The cache %s is damaged: %s. It is recreated; the damaged file is now %s.",
                 self._path,
                 error,
                 aside.name,
             )
         return True
 
-    def _tell(self, message: str, *details: object) -> None:
-        """Log a warning, each only once."""
-        if message not in self._told:
-            self._told.add(message)
+    def _warn_once(self, message: str, *details: object) -> None:
+        """Log a warning, but the same message only once."""
+        if message not in self._warned:
+            self._warned.add(message)
             _warn(message, *details)
 
 
 def _warn(message: str, *details: object) -> None:
-    # As text: an error that a handler keeps would keep this file open, by its traceback.
+    # As str: if a handler kept the error, its traceback would keep this file open.
     _log.warning(message, *map(str, details))
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open a file, and make it where there is none.
+    """Open a file, or create it.
 
     Raises:
-        sqlite3.DatabaseError: If it is damaged or not ours.
+        sqlite3.DatabaseError: If it is damaged or was not written by this package.
         sqlite3.OperationalError: If it cannot be opened.
-        OSError: If its folder cannot be made.
+        OSError: If its folder cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     writable = os.access(path.parent, os.W_OK)
     connection = sqlite3.connect(
-        # SQLite puts files of its own beside a file, even to read it, unless it never changes.
+        # SQLite creates other files next to a file even to read it, unless it is immutable.
         path.as_uri() + ("" if writable else "?mode=ro&immutable=1"),
         uri=True,
         timeout=_BUSY_SECONDS,
@@ -203,9 +205,9 @@ def _open(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        connection.text_factory = bytes  # damaged text would be an error of another kind
+        connection.text_factory = bytes  # decoding damaged text would raise another kind of error
         if writable:
-            _make(connection)
+            _initialize(connection)
         _check(connection)
     except BaseException:
         connection.close()
@@ -213,45 +215,45 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make(connection: sqlite3.Connection) -> None:
+def _initialize(connection: sqlite3.Connection) -> None:
     if not _number(connection, "PRAGMA page_count"):
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    _log_ahead(connection)
-    # Safe but for the last moments before a loss of power, for which no call should wait.
+    _use_wal(connection)
+    # Only a power failure loses the last writes, and no call should wait to prevent that.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     if _is_empty(connection):
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            if _is_empty(connection):  # else another process was first
+            if _is_empty(connection):  # otherwise another process was faster
                 for statement in _SCHEMA:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """Raise for a file of another program or version."""
+    """Raise if another program or version wrote the file."""
     found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
     version = _number(connection, "PRAGMA user_version")
     if version != _VERSION or not found.issuperset(sql.encode() for sql in _SCHEMA):
-        raise sqlite3.DatabaseError("it was written by something else")
+        raise sqlite3.DatabaseError("it was written by another program")
 
 
-def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Let others read while one writes, from now on."""
-    until = time.monotonic() + _BUSY_SECONDS
-    while not _logs_ahead(connection):
-        # SQLite does not wait by itself here.
-        if time.monotonic() > until:
-            # Ours always log ahead, and whoever has it open then does not lock it that way.
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging, so that others can read during a write."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while not _uses_wal(connection):
+        # SQLite itself does not wait here.
+        if time.monotonic() > deadline:
+            # A file of this package uses WAL already, and is never locked in this way.
             if _number(connection, "PRAGMA page_count"):
                 raise sqlite3.DatabaseError("its header is damaged")
-            raise sqlite3.OperationalError("another process has it locked")
+            raise sqlite3.OperationalError("another process has locked it")
         time.sleep(0.02)
 
 
-def _logs_ahead(connection: sqlite3.Connection) -> bool:
+def _uses_wal(connection: sqlite3.Connection) -> bool:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
@@ -270,32 +272,32 @@ def _number(connection: sqlite3.Connection, statement: str) -> int:
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[list[_Row]]:
-    for start in range(0, len(keys), _KEYS_AT_A_TIME):
-        some = keys[start : start + _KEYS_AT_A_TIME]
+    for start in range(0, len(keys), _MAX_KEYS):
+        batch = keys[start : start + _MAX_KEYS]
         # In the order of ids, so that each page is read once.
-        marks = ",".join("?" * len(some))
-        found = f"SELECT id FROM vectors WHERE key IN ({marks})"  # noqa: S608 -- marks, no values
+        marks = ",".join("?" * len(batch))
+        ids = f"SELECT id FROM vectors WHERE key IN ({marks})"  # noqa: S608 -- marks, no values
         columns = "key, checksum, used, vector"
         yield connection.execute(
-            f"SELECT {columns} FROM vectors WHERE id IN ({found})",  # noqa: S608
-            some,
+            f"SELECT {columns} FROM vectors WHERE id IN ({ids})",  # noqa: S608 -- as above
+            batch,
         ).fetchall()
 
 
 def _verify(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
-    """Raise where what was just written cannot be read: damage to an index shows nowhere else."""
-    found = {row[0] for rows in _select(connection, keys) for row in rows if _is_sound(row)}
+    """Raise unless the vectors just written can be read; a damaged index shows only here."""
+    found = {row[0] for rows in _select(connection, keys) for row in rows if _is_intact(row)}
     if not found.issuperset(keys):
-        raise sqlite3.DatabaseError("what was written cannot be read")
+        raise sqlite3.DatabaseError("vectors just written cannot be read")
 
 
 def _checksum(key: bytes, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key))
 
 
-def _is_sound(row: _Row) -> bool:
+def _is_intact(row: _Row) -> bool:
     key, checksum, _, vector = row
-    # A damaged row may have values of any type.
+    # A damaged row can have values of any type.
     return type(key) is type(vector) is bytes and checksum == _checksum(key, vector)
 
 
@@ -305,33 +307,33 @@ def _bytes_used(connection: sqlite3.Connection) -> int:
 
 
 def _evict(connection: sqlite3.Connection, max_bytes: int) -> None:
-    """Delete what was used least recently where there is too much."""
+    """Delete the least recently used vectors if the file is too large."""
     if _bytes_used(connection) <= max_bytes:
         return
-    # A tenth more than needed, so that this is seldom.
+    # A tenth more than necessary, so that this happens seldom.
     while _bytes_used(connection) > 0.9 * max_bytes:
         evicted = connection.execute(
             "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY used, id LIMIT ?)",
-            (_EVICTED_AT_A_TIME,),
+            (_EVICTION_BATCH,),
         )
         if not evicted.rowcount:
             return
 
 
 def _shrink(connection: sqlite3.Connection, max_bytes: int) -> None:
-    """Give free pages back to the disk where the file is too large with them."""
+    """Return free pages to the disk if they make the file too large."""
     pages = _number(connection, "PRAGMA page_count")
-    too_many = pages - max_bytes // _number(connection, "PRAGMA page_size")
-    if too_many > 0:
-        # As a script: `execute` would give back one page and stop.
-        connection.executescript(f"PRAGMA incremental_vacuum({too_many})")
+    excess = pages - max_bytes // _number(connection, "PRAGMA page_size")
+    if excess > 0:
+        # As a script, because `execute` would stop after one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({excess})")
 
 
 _shared: weakref.WeakValueDictionary[VectorCache, VectorFile] = weakref.WeakValueDictionary()
 
 
 def vector_file(cache: VectorCache) -> VectorFile:
-    """Return the file of a cache, which all objects of the process share."""
+    """Return the file of a cache; all objects of the process share it."""
     with no_fork():
         file = _shared.get(cache)
         if file is None:

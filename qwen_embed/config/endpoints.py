@@ -106,7 +106,7 @@ def find_endpoint(
         _check_workspace(workspace)
     if base_url is not None:
         root = _checked_root(base_url, protocol)
-        return Endpoint(root, _region(requested, root), speaks_for_service(root, protocol))
+        return Endpoint(root, _region(requested, root), belongs_to_service(root, protocol))
     configured = None
     if not region:
         configured = next((env[name] for name in BASE_URL_VARIABLES if env.get(name)), None)
@@ -219,7 +219,7 @@ def is_loopback(root: str) -> bool:
         return host == "localhost"
 
 
-def speaks_for_service(root: str, protocol: ProtocolName) -> bool:
+def belongs_to_service(root: str, protocol: ProtocolName) -> bool:
     """Return whether a root is the service's, or may be that of a gateway to it or an emulator."""
     return protocol == "native" or is_service(root) or root.endswith(COMPATIBLE_ROOT)
 

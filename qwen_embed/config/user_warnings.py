@@ -35,7 +35,7 @@ def warn_about_query_role(root: str) -> None:
         root: The root of the OpenAI-compatible protocol.
     """
     remedy = "If the model expects queries in a special form, set query_template."
-    if endpoints.speaks_for_service(root, "openai"):
+    if endpoints.belongs_to_service(root, "openai"):
         other = endpoints.with_ending(root, "native")
         remedy = f"The service's native protocol distinguishes them: base_url={other!r}."
     warnings.warn(

@@ -6,7 +6,7 @@ from qwen_embed.config.endpoints import (
     REGION_ALIASES,
     ROOTS,
     SHARED_HOSTS,
-    speaks_for_service,
+    belongs_to_service,
 )
 from qwen_embed.errors import (
     AuthenticationError,
@@ -68,7 +68,7 @@ def hint_for(
         protocol: The protocol of the request.
     """
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), None)
-    if isinstance(error, AuthenticationError) and not speaks_for_service(root, protocol):
+    if isinstance(error, AuthenticationError) and not belongs_to_service(root, protocol):
         hint = _SELF_HOSTED_KEY
     if hint is None and error.status_code in (404, 405):
         hint = _WRONG_PATH
@@ -77,7 +77,7 @@ def hint_for(
     if hint is None:
         return None
     others = ", ".join(name for name in (*SHARED_HOSTS, *REGION_ALIASES) if name != region)
-    of_service = speaks_for_service(root, protocol)
+    of_service = belongs_to_service(root, protocol)
     return hint.format(
         model=model,
         root=root,

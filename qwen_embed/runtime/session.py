@@ -401,7 +401,7 @@ class Session:
 async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
     """Take from the cache what it has, and keep what is answered, whatever happens."""
     event_loop.current().open.add(cache.file)
-    cached = cache.collector_of(call)
+    cached = cache.collector_for(call)
     wanted = call.to_send
     call.indices = await cached.fill(wanted)
     call.usage.cached = _given(plan, set(wanted).difference(call.indices))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from qwen_embed.config.endpoints import speaks_for_service
+from qwen_embed.config.endpoints import belongs_to_service
 from qwen_embed.telemetry.events import CallRecord, Failure, RequestHook, RequestRecord
 from qwen_embed.types import ProtocolName
 from qwen_embed.version import __version__
@@ -109,7 +109,7 @@ def provider_of(root: str, protocol: ProtocolName) -> str:
     They define none for the service; Alibaba's own instrumentation uses `dashscope`. For other
     servers with the OpenAI-compatible protocol they recommend `openai`.
     """
-    return "dashscope" if speaks_for_service(root, protocol) else "openai"
+    return "dashscope" if belongs_to_service(root, protocol) else "openai"
 
 
 def _find_tracer() -> Tracer | None:

@@ -1,1 +1,1 @@
-"""What carries requests: bytes over HTTP, which know nothing of vectors."""
+"""Transports: send and receive bytes over HTTP, without knowledge of vectors."""

@@ -1,4 +1,4 @@
-"""Sends bytes to the service and gets bytes back; knows nothing of vectors."""
+"""The interface of transports, and the default one, on aiohttp."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from qwen_embed.version import __version__
 
 _KEEP_ALIVE_SECONDS = 60.0
 _READ_BUFFER = 1 << 20
-"""Bytes. An answer is some 220 KB, and reading should not pause within one."""
-_LARGEST_ANSWER = 64 << 20
-"""Bytes, unpacked. The largest honest answer, 25 texts with both kinds of vectors, is some 2 MB."""
-_LONGEST_REFUSAL = 1 << 16
+"""Bytes. A response has about 220 KB and should be read without a pause."""
+_MAX_RESPONSE = 64 << 20
+"""Bytes, decompressed. The largest valid response, 25 texts with both vectors, has about 2 MB."""
+_MAX_ERROR = 1 << 16
 _USER_INFO = re.compile(r"//[^/\s@]*@")
-_SHORTEST_SECRET = 8
-"""Characters. A shorter key is a placeholder, and may be part of any word."""
+_MIN_SECRET = 8
+"""Characters. A shorter key is a placeholder and could be part of any word."""
 _TRUST = (
-    "If the authority is your organisation's own, name a PEM file that holds its certificate in "
-    "SSL_CERT_FILE before the program starts."
+    "If your organisation has its own certificate authority, set SSL_CERT_FILE to a PEM file with "
+    "its certificate before the program starts."
 )
 
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer: its status, headers and whole body."""
+    """An HTTP response: status, headers and complete body."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,15 +50,15 @@ class Response:
 
 
 class Transport(Protocol):
-    """What the pipeline asks of anything that carries requests."""
+    """The interface of all transports."""
 
     async def post(self, path: str, body: bytes) -> Response:
-        """Send a JSON body to `path` below the service's root and return the answer.
+        """Send a JSON body to `path` below the service's root and return the response.
 
         Raises:
-            ConnectionFailedError: If no whole answer came.
-            RequestTimeoutError: If it did not come in time.
-            InvalidResponseError: If it is larger than any honest one.
+            ConnectionFailedError: If there is no complete response.
+            RequestTimeoutError: If it does not arrive in time.
+            InvalidResponseError: If it is larger than any valid one.
         """
 
     async def aclose(self) -> None:
@@ -66,16 +66,16 @@ class Transport(Protocol):
 
 
 class AiohttpTransport(Transport):
-    """The default transport. Belongs to the event loop on which it first sends.
+    """The default transport. It belongs to the event loop on which it sends first.
 
     Args:
-        root: The service's root, without a slash at the end.
-        api_key: The key; it goes into one header and nowhere else. Empty where there is none.
+        root: The service's root, without a trailing slash.
+        api_key: The key, which is sent in one header only; empty if there is none.
         workspace: The workspace's id, or `None`.
-        timeout: Seconds for one request, from its sending to its last byte.
-        connect_timeout: Seconds of them in which a connection must be there.
-        gzip: Whether answers may come compressed.
-        connections: The most open connections; all are kept alive.
+        timeout: Seconds for one request, from its start to its last byte.
+        connect_timeout: Seconds in which the connection must be established; part of `timeout`.
+        gzip: Whether to request compressed responses.
+        connections: Maximum open connections; all are kept alive.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AiohttpTransport(Transport):
     ) -> None:
         self._root = root
         self._api_key = api_key
-        # Given to each request: those of a session go to the proxy too, even before a tunnel.
+        # Set per request: aiohttp sends the headers of a session to the proxy too.
         self._headers = _headers(api_key, workspace, gzip=gzip)
         self._proxy = environment_proxy(root)
         self._timeout = timeout
@@ -100,10 +100,10 @@ class AiohttpTransport(Transport):
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, path: str, body: bytes) -> Response:
-        """Send a JSON body to `path` below the service's root and return the answer."""
+        """Send a JSON body to `path` below the service's root and return the response."""
         failure: RequestError
         try:
-            # A redirect is not followed: the key would go along.
+            # Redirects are not followed: the key would be sent to the new address.
             async with self._open_session().post(
                 self._root + path,
                 data=body,
@@ -111,23 +111,23 @@ class AiohttpTransport(Transport):
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
-                answer = await _read(response)
+                content = await _read(response)
                 return Response(
                     response.status,
                     response.headers,
-                    without_key(self._api_key, response.status, answer),
+                    without_key(self._api_key, response.status, content),
                 )
         except aiohttp.ConnectionTimeoutError:
             failure = RequestTimeoutError(
                 f"No connection within {self._connect_timeout:g} seconds."
             )
         except asyncio.TimeoutError:
-            failure = RequestTimeoutError(f"No whole answer within {self._timeout:g} seconds.")
+            failure = RequestTimeoutError(f"No complete response within {self._timeout:g} seconds.")
         except aiohttp.ClientConnectorCertificateError as error:
-            failure = CertificateError(_certificate_fault(error), hint=_TRUST)
+            failure = CertificateError(_certificate_reason(error), hint=_TRUST)
         except (aiohttp.ClientError, OSError) as error:
-            failure = ConnectionFailedError(told(error, self._api_key))
-        # Raised here, outside the handler: the frames that hold the key's header stay out of it.
+            failure = ConnectionFailedError(describe(error, self._api_key))
+        # Raised outside the handler, so that its traceback has no frame with the key's header.
         raise failure
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -154,10 +154,10 @@ class AiohttpTransport(Transport):
 
 
 def environment_proxy(root: str) -> str | None:
-    """Return the proxy that the environment names for a root (`HTTPS_PROXY`, `NO_PROXY`), if any.
+    """Return the proxy that the environment sets for a root (`HTTPS_PROXY`, `NO_PROXY`), or `None`.
 
-    Asked once: aiohttp's own look-up starts two threads for every request, and lets a `.netrc` file
-    take the place of the key.
+    Looked up once per transport: aiohttp's own look-up starts two threads for every request, and
+    lets a `.netrc` file replace the key.
 
     Raises:
         InputError: If the proxy is not an HTTP proxy.
@@ -171,8 +171,8 @@ def environment_proxy(root: str) -> str | None:
     scheme, found, _ = proxy.partition("://")
     if found and scheme not in ("http", "https"):
         raise InputError(
-            f"{parts.scheme.upper()}_PROXY names a proxy of kind {scheme}://; only HTTP proxies "
-            f"can be used. To use none, name the service's host in NO_PROXY."
+            f"{parts.scheme.upper()}_PROXY is set to a {scheme}:// proxy; only HTTP proxies are "
+            f"supported. To use no proxy, add the service's host to NO_PROXY."
         )
     return proxy if found else f"http://{proxy}"
 
@@ -191,50 +191,50 @@ def _headers(api_key: SecretStr, workspace: str | None, *, gzip: bool) -> dict[s
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body; one without end, or one that unpacks to one, ends the connection.
+    """Return the body, and close the connection if it is too large, also after decompression.
 
-    `response.read()` would gather either until the memory is full.
+    `response.read()` would read an endless body until the memory is full.
     """
     chunks: list[bytes] = []
     size = 0
     announced = response.content_length or 0
-    while max(size, announced) <= _LARGEST_ANSWER:
+    while max(size, announced) <= _MAX_RESPONSE:
         chunk = await response.content.readany()
         if not chunk:
             return b"".join(chunks)
         chunks.append(chunk)
         size += len(chunk)
     response.close()
-    raise InvalidResponseError(f"The answer is larger than {_LARGEST_ANSWER >> 20} MiB.")
+    raise InvalidResponseError(f"The response is larger than {_MAX_RESPONSE >> 20} MiB.")
 
 
-def without_key(api_key: SecretStr, status: int, answer: bytes) -> bytes:
-    """Return an answer with the key left out, since some gateways repeat a key that they refuse.
+def without_key(api_key: SecretStr, status: int, content: bytes) -> bytes:
+    """Return a response's body without the key, because some gateways quote a key they reject.
 
-    They may do so with status 200, but not at the length of vectors.
+    They may do so with status 200, but such a body is shorter than one with vectors.
     """
-    refusal = status != 200 or len(answer) < _LONGEST_REFUSAL
-    return _masked(api_key, answer) if refusal else answer
+    may_be_error = status != 200 or len(content) < _MAX_ERROR
+    return _masked(api_key, content) if may_be_error else content
 
 
-def _masked(api_key: SecretStr, answer: bytes) -> bytes:
+def _masked(api_key: SecretStr, content: bytes) -> bytes:
     key = api_key.get_secret_value().encode()
-    return answer.replace(key, b"***") if len(key) >= _SHORTEST_SECRET else answer
+    return content.replace(key, b"***") if len(key) >= _MIN_SECRET else content
 
 
-def told(error: Exception, api_key: SecretStr) -> str:
-    """Return what an error says, without the key and the credentials of a proxy."""
+def describe(error: Exception, api_key: SecretStr) -> str:
+    """Return an error's class and message, without the key and the credentials of a proxy."""
     text = _USER_INFO.sub("//", f"{type(error).__name__}: {error}".rstrip(": "))
     return _masked(api_key, text.encode(errors="replace")).decode()
 
 
-def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
-    fault = error.certificate_error
-    reason = getattr(fault, "verify_message", None) or str(fault)
+def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    reason = getattr(cause, "verify_message", None) or str(cause)
     return f"The certificate of {error.host} could not be verified: {reason.rstrip('.')}."
 
 
 def _close_from_any_thread(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
-    """Close a session whose transport was forgotten rather than closed."""
+    """Close a session whose transport was garbage collected instead of closed."""
     if not session.closed and not loop.is_closed():
         loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))

@@ -1,4 +1,4 @@
-"""Sends requests through the user's own SDK client; bodies and answers stay ours, byte for byte."""
+"""Sends requests through the user's own SDK client; it changes no byte of bodies and responses."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from pydantic import SecretStr
 from qwen_embed.config.sdk_clients import SdkClient
 from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
 from qwen_embed.process.worker_threads import WorkerThreads
-from qwen_embed.transports.default import Response, Transport, told, without_key
+from qwen_embed.transports.default import Response, Transport, describe, without_key
 
 _HEADERS = {"Content-Type": "application/json"}
 
 _sharing: WeakKeyDictionary[Any, WeakSet[Transport]] = WeakKeyDictionary()
-"""The transports over each client whose calls are awaited."""
+"""The transports that share each async client."""
 
 
 @dataclass(frozen=True)
 class _Calls:
-    """How a client is used.
+    """The functions and exceptions of a client.
 
     Attributes:
-        send: Sends a body to a path; the reply is to be awaited where the client's calls are.
+        send: Sends a body to a path and returns the response, an awaitable for an async client.
         close: Closes the client.
-        too_late: What it raises where no answer came in time.
-        unreachable: What it raises where no whole answer came.
+        timed_out: Raised by the client if there is no response in time.
+        unreachable: Raised by the client if there is no complete response.
     """
 
     send: Callable[[str, bytes], Any]
     close: Callable[[], Any]
-    too_late: type[Exception]
+    timed_out: type[Exception]
     unreachable: type[Exception]
 
 
 def transport_over(sdk: SdkClient, *, timeout: float, connections: int) -> Transport:
-    """Return a transport over a client, whose own repeats are switched off.
+    """Return a transport that uses a client, with the client's own retries disabled.
 
     Args:
         sdk: The client.
         timeout: Seconds for one request.
-        connections: The most requests in flight.
+        connections: Maximum requests in flight.
     """
     calls = (_dashscope if sdk.protocol == "native" else _openai)(sdk, timeout)
     return SdkTransport(sdk, calls, timeout=timeout, connections=connections)
 
 
 class SdkTransport(Transport):
-    """Carries requests by a client of the user's.
+    """Sends requests with the user's own SDK client.
 
-    A client whose calls block runs in threads of a pool. One whose calls are awaited runs on this
-    package's loop, so that only there its connections can be closed.
+    A blocking client runs in a pool of threads. An async client runs on this package's event loop,
+    the only place where its connections can be closed.
 
     Args:
         sdk: The client.
-        calls: How it is used.
+        calls: The client's functions.
         timeout: Seconds for one request.
-        connections: The most requests in flight.
+        connections: Maximum requests in flight.
     """
 
     def __init__(self, sdk: SdkClient, calls: _Calls, *, timeout: float, connections: int) -> None:
@@ -78,16 +78,16 @@ class SdkTransport(Transport):
             self._threads = WorkerThreads(connections, "qwen-embed-client")
 
     async def post(self, path: str, body: bytes) -> Response:
-        """Send a JSON body to `path` below the client's root and return the answer."""
+        """Send a JSON body to `path` below the client's root and return the response."""
         failure: RequestError
         try:
-            # The client's own time-out is for each read: this one is for the whole.
-            response = await asyncio.wait_for(self._answer(path, body), self._timeout)
-        except (asyncio.TimeoutError, self._calls.too_late):
-            failure = RequestTimeoutError(f"No whole answer within {self._timeout:g} seconds.")
+            # The client's own timeout applies to each read, this one to the whole request.
+            response = await asyncio.wait_for(self._send(path, body), self._timeout)
+        except (asyncio.TimeoutError, self._calls.timed_out):
+            failure = RequestTimeoutError(f"No complete response within {self._timeout:g} seconds.")
         except self._calls.unreachable as error:
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            failure = ConnectionFailedError(told(cause, self._api_key))
+            failure = ConnectionFailedError(describe(cause, self._api_key))
         else:
             status = response.status_code
             return Response(
@@ -95,18 +95,17 @@ class SdkTransport(Transport):
             )
         raise failure
 
-    def _answer(self, path: str, body: bytes) -> Awaitable[Any]:
+    def _send(self, path: str, body: bytes) -> Awaitable[Any]:
         if self._threads is None:
-            return self._calls.send(path, body)  # type: ignore[no-any-return]  # the client's own
-        # Hooks of the client find the caller's context, such as the span that is open there.
+            return self._calls.send(path, body)  # type: ignore[no-any-return]  # the SDK's type
+        # The client's hooks run in the caller's context, for example with its open span.
         run = partial(contextvars.copy_context().run, self._calls.send, path, body)
         return asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     async def aclose(self) -> None:
-        """End the threads, or close a client that nobody else can close.
+        """Stop the threads, or close an async client with the last transport that uses it.
 
-        One whose calls block stays open: it is the user's. One whose calls are awaited is closed
-        with the last of its transports.
+        A blocking client stays open: the user closes it.
         """
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -124,11 +123,11 @@ def _dashscope(sdk: SdkClient, timeout: float) -> _Calls:
     def send(path: str, body: bytes) -> Any:
         return transport.request("POST", path, content=body, headers=_HEADERS, timeout=timeout)
 
-    http = transport.http_client  # which the client leaves open where it was given one
+    http = transport.http_client  # the client does not close one that was passed to it
     return _Calls(
         send,
         close=http.aclose if sdk.asynchronous else http.close,
-        too_late=errors.APITimeoutError,
+        timed_out=errors.APITimeoutError,
         unreachable=errors.APIConnectionError,
     )
 
@@ -137,7 +136,7 @@ def _openai(sdk: SdkClient, timeout: float) -> _Calls:
     openai = importlib.import_module("openai")
     client = sdk.client.with_options(max_retries=0, timeout=timeout)
     options = {"headers": _HEADERS, "follow_redirects": False}
-    # Hands the answer over as it came, as for a download.
+    # Returns the response unparsed, as for a download.
     raw = openai.HttpxBinaryResponseContent
 
     def send(path: str, body: bytes) -> Any:
@@ -148,14 +147,14 @@ def _openai(sdk: SdkClient, timeout: float) -> _Calls:
 
     async def asend(path: str, body: bytes) -> Any:
         try:
-            answer = await client.post(path, cast_to=raw, content=body, options=options)
+            content = await client.post(path, cast_to=raw, content=body, options=options)
         except openai.APIStatusError as error:
             return error.response
-        return answer.response
+        return content.response
 
     return _Calls(
         asend if sdk.asynchronous else send,
         close=sdk.client.close,
-        too_late=openai.APITimeoutError,
+        timed_out=openai.APITimeoutError,
         unreachable=openai.APIConnectionError,
     )

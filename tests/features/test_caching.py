@@ -277,7 +277,7 @@ def test_with_a_damaged_cache_texts_are_sent(interface, service, folder, caplog)
 
     assert interface.documents(embeddings, TEXTS) == interface.documents(embeddings, TEXTS) == first
     assert embeddings.usage.cached == 23
-    assert "It is made anew" in caplog.text
+    assert "It is recreated" in caplog.text
 
 
 def test_a_slow_disk_does_not_delay_other_calls(service, folder, monkeypatch):
@@ -309,7 +309,7 @@ def test_vectors_of_another_length_than_the_cached_ones_raise_an_error(service, 
 
     with (
         core(service, folder, model="text-embedding-v9") as embedder,
-        pytest.raises(InvalidResponseError, match="say which by `dimension`"),
+        pytest.raises(InvalidResponseError, match="set `dimension`"),
     ):
         embedder.embed_documents(["a", "b"])
 

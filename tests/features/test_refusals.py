@@ -200,5 +200,5 @@ def test_a_host_that_is_not_there_is_a_connection_error(interface, service, inst
 def test_a_request_that_hangs_times_out(interface, service):
     service.latency = 5.0
 
-    with pytest.raises(RequestTimeoutError, match=r"No whole answer within 0\.1 seconds"):
+    with pytest.raises(RequestTimeoutError, match=r"No complete response within 0\.1 seconds"):
         interface.query(interface(service, timeout=0.1, max_retries=0), "a")

@@ -52,7 +52,7 @@ def test_the_core_and_the_emulator_work_with_neither_framework_installed():
     )
 
 
-def test_a_call_loads_no_opentelemetry_where_nobody_did():
+def test_a_call_does_not_import_opentelemetry_by_itself():
     run(
         "import sys\n"
         "from qwen_embed import QwenEmbedder\n"
@@ -64,7 +64,7 @@ def test_a_call_loads_no_opentelemetry_where_nobody_did():
     )
 
 
-def test_a_call_works_where_opentelemetry_is_loaded_and_no_provider_is_set():
+def test_a_call_works_if_opentelemetry_is_imported_without_a_provider():
     run(
         "import opentelemetry.trace\n"
         "from qwen_embed import QwenEmbedder\n"

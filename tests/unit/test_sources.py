@@ -1,4 +1,4 @@
-"""What the packages' own sources never do."""
+"""Calls and imports that the packages' sources never contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_OS = {"popen", "system"}
 
 
 def names_of(path):
-    """Yield what a source imports, calls and looks up, as far as it can be told by name."""
+    """Yield the names that a source imports, calls and accesses."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -43,7 +43,7 @@ def of(path):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=of)
-def test_nothing_that_is_read_is_run(path):
+def test_no_content_of_files_or_responses_is_executed(path):
     never = RUNS_WHAT_IT_READS | BUILTINS | {f".{name}" for name in OF_OS}
 
     assert never & set(names_of(path)) == set()

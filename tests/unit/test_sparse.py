@@ -1,4 +1,4 @@
-"""Sparse rows: read from answers, merged, packed, put together."""
+"""Sparse vectors: parsed from responses, merged, packed, combined."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def answer(*rows, dense=True):
 
 
 @pytest.mark.parametrize("output", ["sparse", "dense&sparse"])
-def test_the_output_asked_for_is_sent(output):
+def test_the_requested_output_is_sent(output):
     body = json.loads(build_body(["a"], Parameters("m", "document", output=output)))
 
     assert body["parameters"] == {"text_type": "document", "output_type": output}
 
 
-def test_entries_are_put_in_order_and_repeats_merged_by_the_largest_value():
+def test_entries_are_sorted_and_duplicates_merged_by_the_largest_value():
     [row] = parse_response(
         answer([(9, 0.5), (2, 1.0), (9, 0.75), (2, 0.5)]),
         count=1,
@@ -54,7 +54,7 @@ def test_entries_are_put_in_order_and_repeats_merged_by_the_largest_value():
     assert row == SparseRow((2, 9), (1.0, 0.75), ("t2", "t9"))
 
 
-def test_an_answer_of_sparse_alone_needs_no_dense_row():
+def test_a_sparse_response_needs_no_dense_vector():
     read = parse_response(answer([(2, 1.0)], dense=False), count=1, dimension=64, output="sparse")
 
     assert (read.dense, len(read.sparse)) == ([], 1)
@@ -82,12 +82,12 @@ def test_a_token_may_be_missing():
         (True, 0.5),
     ],
 )
-def test_an_entry_that_no_store_takes_is_refused(entry):
+def test_an_entry_that_no_store_accepts_is_rejected(entry):
     with pytest.raises(InvalidResponseError):
         parse_response(answer([entry]), count=1, dimension=None, output="sparse")
 
 
-def test_a_missing_sparse_row_is_refused():
+def test_a_missing_sparse_vector_is_rejected():
     body = json.dumps({"output": {"embeddings": [{"text_index": 0, "embedding": [1.0]}]}}).encode()
 
     with pytest.raises(InvalidResponseError, match="no sparse vector"):
@@ -95,12 +95,12 @@ def test_a_missing_sparse_row_is_refused():
 
 
 @given(ROWS)
-def test_a_packed_row_is_unpacked_as_it_was(rows):
+def test_a_packed_vector_is_unpacked_unchanged(rows):
     assert [SparseRow.unpack(row.pack()) for row in rows] == rows
 
 
 @given(ROWS)
-def test_rows_put_together_come_apart_as_they_were(rows):
+def test_a_matrix_returns_its_rows_unchanged(rows):
     vectors = SparseVectors.of(rows)
 
     assert len(vectors) == len(rows)
@@ -119,7 +119,7 @@ def test_a_row_gives_plain_dicts_and_lists():
     assert SparseRow((), ()).to_lists() == ([], [])
 
 
-def test_arrays_have_the_types_that_they_promise():
+def test_arrays_have_the_documented_types():
     vectors = SparseVectors.of([SparseRow((2, 7), (1.0, 0.5), ("the", "wind")), SparseRow((), ())])
 
     assert vectors.indptr.tolist() == [0, 2, 2]
@@ -141,7 +141,7 @@ def test_scipy_gets_the_same_rows():
     assert vectors.to_scipy(width=100).shape == (2, 100)
 
 
-def test_shared_tokens_come_by_what_they_add_and_add_up_to_the_score():
+def test_shared_tokens_are_sorted_by_score_and_add_up_to_the_dot_product():
     query = SparseRow((1, 5, 9), (0.5, 1.0, 0.25), ("who", "tarts", "stole"))
     document = SparseRow((1, 2, 5, 9), (0.1, 0.3, 0.8, 0.9), ("who", "x", "tarts", "stole"))
 

@@ -1,4 +1,4 @@
-"""Tokens of the Qwen vocabulary, counted and cut."""
+"""The tokenizer: counts of tokens, and texts split by them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HALF_A_MEGABYTE = 512 * 1024
 
 @pytest.fixture
 def characters_encoded(monkeypatch):
-    """The lengths of all that is encoded."""
+    """The lengths of the texts that were encoded."""
     lengths = []
     encode = tokenizer.Tokenizer.encode
 
@@ -74,16 +74,16 @@ def test_a_text_that_surely_fits_does(text):
 
 @settings(deadline=None, max_examples=300)
 @given(TEXTS, st.integers(12, 60))
-def test_parts_are_within_the_limit_and_joined_they_are_the_text(text, limit):
-    parts = list(load_tokenizer().split(text, limit))
+def test_chunks_are_within_the_limit_and_joined_they_are_the_text(text, limit):
+    chunks = list(load_tokenizer().split(text, limit))
 
-    assert "".join(part for part, _ in parts) == text
-    for part, count in parts:
+    assert "".join(chunk for chunk, _ in chunks) == text
+    for chunk, count in chunks:
         assert 0 < count <= limit
-        assert count == load_tokenizer().count(part)
+        assert count == load_tokenizer().count(chunk)
 
 
-def test_parts_are_as_long_as_can_be():
+def test_chunks_are_as_long_as_possible():
     text = "the wind will rise over cold hills " * 100
 
     counts = [count for _, count in load_tokenizer().split(text, 64)]
@@ -91,25 +91,25 @@ def test_parts_are_as_long_as_can_be():
     assert set(counts[:-1]) == {64}
 
 
-def test_a_character_of_several_tokens_is_not_cut():
+def test_a_character_of_several_tokens_is_not_split():
     text = "𓀀" * 100
     assert load_tokenizer().count("𓀀") > 1
 
-    parts = [part for part, _ in load_tokenizer().split(text, 13)]
+    chunks = [chunk for chunk, _ in load_tokenizer().split(text, 13)]
 
-    assert "".join(parts) == text
-    assert all(set(part) == {"𓀀"} for part in parts)
+    assert "".join(chunks) == text
+    assert all(set(chunk) == {"𓀀"} for chunk in chunks)
 
 
-def test_a_decomposed_text_is_cut_where_its_composed_form_is():
+def test_a_decomposed_text_is_split_like_its_composed_form():
     composed = "Gió nổi lên rồi, phải cố mà sống. " * 40
     decomposed = unicodedata.normalize("NFD", composed)
 
-    parts = [part for part, _ in load_tokenizer().split(decomposed, 50)]
+    chunks = [chunk for chunk, _ in load_tokenizer().split(decomposed, 50)]
 
-    assert "".join(parts) == decomposed
-    assert [unicodedata.normalize("NFC", part) for part in parts] == [
-        part for part, _ in load_tokenizer().split(composed, 50)
+    assert "".join(chunks) == decomposed
+    assert [unicodedata.normalize("NFC", chunk) for chunk in chunks] == [
+        chunk for chunk, _ in load_tokenizer().split(composed, 50)
     ]
 
 
@@ -131,26 +131,26 @@ def test_a_decomposed_text_is_cut_where_its_composed_form_is():
     ],
     ids=ascii,
 )
-def test_a_part_costs_as_much_wherever_in_a_text_it_is(unit, characters_encoded):
-    """So the work grows as the text does, and not as its square."""
+def test_the_work_for_a_chunk_does_not_depend_on_its_position(unit, characters_encoded):
+    """The work grows in proportion to the text."""
     text = unit * (HALF_A_MEGABYTE // len(unit.encode()))
 
-    parts = list(load_tokenizer().split(text, 8_192))
+    chunks = list(load_tokenizer().split(text, 8_192))
 
-    assert "".join(part for part, _ in parts) == text
-    assert max(count for _, count in parts) <= 8_192
-    assert min((count for _, count in parts[:-1]), default=8_192) > 8_000
-    assert sum(characters_encoded) <= 3 * len(text) + len(parts) * WINDOW
+    assert "".join(chunk for chunk, _ in chunks) == text
+    assert max(count for _, count in chunks) <= 8_192
+    assert min((count for _, count in chunks[:-1]), default=8_192) > 8_000
+    assert sum(characters_encoded) <= 3 * len(text) + len(chunks) * WINDOW
     assert max(characters_encoded) <= WINDOW
 
 
-def test_a_piece_on_which_tiktokens_stack_overflows_is_cut():
+def test_a_text_on_which_tiktokens_stack_overflows_is_split():
     text = " " * 1_000_000
 
-    parts = list(load_tokenizer().split(text, 8_192))
+    chunks = list(load_tokenizer().split(text, 8_192))
 
-    assert "".join(part for part, _ in parts) == text
-    assert max(count for _, count in parts) <= 8_192
+    assert "".join(chunk for chunk, _ in chunks) == text
+    assert max(count for _, count in chunks) <= 8_192
 
 
 def test_counting_does_not_import_the_sdk():
@@ -167,7 +167,7 @@ def test_counting_does_not_import_the_sdk():
 
 
 @pytest.mark.parametrize("missing", ["dashscope", "tiktoken"])
-def test_what_is_not_installed_is_noticed_before_it_is_loaded(monkeypatch, missing):
+def test_a_missing_package_is_noticed_before_it_is_imported(monkeypatch, missing):
     assert can_count()
 
     monkeypatch.setattr(

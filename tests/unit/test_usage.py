@@ -1,4 +1,4 @@
-"""What calls cost."""
+"""Usage of calls and list prices."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from qwen_embed.usage import Price, Usage, list_price
         ("a-model-of-tomorrow", "cn-beijing", None),
     ],
 )
-def test_a_price_is_known_only_where_it_is_published(model, region, price):
+def test_a_price_is_known_only_for_published_regions(model, region, price):
     assert list_price(find_model(model), region) == price
 
 
-def test_the_cost_is_reckoned_by_the_million_tokens():
+def test_the_cost_is_computed_per_million_tokens():
     assert Usage(tokens=2_000_000, price=Price(0.07, "USD", "2026-11")).cost == pytest.approx(0.14)
     assert Usage(tokens=2_000_000).cost is None
 
 
-def test_usage_reads_as_a_sentence():
+def test_usage_as_str_is_one_line():
     price = Price(0.5, "CNY", "2026-11")
     usage = Usage(texts=1200, requests=121, retries=1, tokens=50_000, price=price)
 
@@ -39,7 +39,7 @@ def test_usage_reads_as_a_sentence():
     assert str(Usage(texts=1)).endswith("0 tokens, price unknown")
 
 
-def test_texts_from_the_cache_are_told_of_and_added_up():
+def test_texts_from_the_cache_are_shown_and_added_up():
     usage = Usage(texts=1, cached=1_200)
     usage.add(Usage(cached=34))
 

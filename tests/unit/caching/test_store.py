@@ -1,4 +1,4 @@
-"""Where vectors are kept, how they are named, and what becomes of a file that is damaged."""
+"""The file of the cache: its keys, evictions, damage, threads and forks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(path, *, max_bytes=100 * MIB, clock=lambda: 0.0):
 
 
 def written(path, vectors=VECTORS):
-    """Write vectors, and leave nothing but the file."""
+    """Write vectors, and close the file."""
     file = opened(path)
     file.write(vectors)
     file.close()
@@ -59,12 +59,12 @@ class TestVectorCache:
         assert VectorCache("vectors").folder == tmp_path / "vectors"
         assert VectorCache("~/vectors").folder == Path.home() / "vectors"
 
-    def test_too_few_bytes_are_refused(self):
+    def test_too_few_bytes_are_rejected(self):
         with pytest.raises(ValueError, match="1,048,576 or more, not 1,048,575"):
             VectorCache("vectors", max_bytes=MIB - 1)
 
     @pytest.mark.parametrize("name", ["a\0b", "a\ud800", "~no one of this name/vectors"])
-    def test_a_name_that_no_folder_has_is_refused(self, name):
+    def test_an_invalid_folder_name_is_rejected(self, name):
         with pytest.raises(ValueError, match=r"null character|surrogates|cannot be found"):
             VectorCache(name)
 
@@ -76,7 +76,7 @@ class TestVectorCache:
     def test_objects_of_one_folder_share_its_file(self, tmp_path):
         assert vector_file(VectorCache(tmp_path)) is vector_file(VectorCache(str(tmp_path)))
 
-    def test_nothing_is_made_before_it_is_used(self, tmp_path):
+    def test_no_file_is_created_before_its_first_use(self, tmp_path):
         EmbeddingSettings(api_key="sk-1", cache=tmp_path / "vectors")
 
         assert list(tmp_path.iterdir()) == []
@@ -104,7 +104,7 @@ class TestKeys:
     def test_what_changes_a_vector_changes_its_key(self, change):
         assert key() != key(**change)
 
-    def test_every_option_that_is_dumped_counts_but_for_empty_texts(self):
+    def test_every_dumped_option_except_empty_text_is_part_of_the_key(self):
         options = EmbeddingSettings(api_key="sk-1").vector_options
         keys = {name: Keys({**options, name: "else"}, "query", "dense").of("a") for name in options}
 
@@ -112,16 +112,16 @@ class TestKeys:
         assert same == {"empty_text"}
         assert len(set(keys.values())) == len(options)
 
-    def test_an_instruction_counts_for_queries_only(self):
+    def test_an_instruction_is_part_of_the_key_for_queries_only(self):
         assert key(instruct="x") == key()
         assert key(text_type="query", instruct="x") != key(text_type="query")
 
-    def test_options_that_change_no_vector_do_not_count(self):
+    def test_options_that_change_no_vector_are_not_part_of_the_key(self):
         assert key(batch_size=3, region="intl", empty_text="zero") == key()
 
 
 class TestPacking:
-    def test_dense_rows_are_their_float32_values(self):
+    def test_dense_vectors_are_stored_as_float32(self):
         rows = np.random.default_rng(0).standard_normal((3, 5)).astype("<f4")
         packed = [row.tobytes() for row in rows]
 
@@ -139,12 +139,12 @@ class TestPacking:
             SparseRow((7,), (1.0,)),
         ],
     )
-    def test_a_sparse_row_keeps_its_tokens(self, row):
+    def test_a_sparse_vector_keeps_its_tokens(self, row):
         assert unpack_sparse(pack_sparse(row)) == row
 
 
 class TestVectorFile:
-    def test_what_is_written_is_read_by_other_processes_too(self, path):
+    def test_vectors_are_readable_by_other_processes(self, path):
         file = opened(path)
 
         file.write(VECTORS)
@@ -171,7 +171,7 @@ class TestVectorFile:
         with ThreadPoolExecutor(16) as threads:
             assert list(threads.map(write_and_read, parts)) == parts
 
-    def test_files_that_are_made_at_the_same_time_are_one(self, path):
+    def test_a_file_created_by_several_at_once_is_one_file(self, path):
         files = [opened(path) for _ in range(8)]
         ready = threading.Barrier(8)
 
@@ -184,7 +184,7 @@ class TestVectorFile:
 
         assert len(files[0].read([b"%d" % n for n in range(8)])) == 8
 
-    def test_the_file_is_found_again_where_its_folder_was_removed(self, path, caplog):
+    def test_the_file_is_created_again_after_its_folder_was_removed(self, path, caplog):
         file = opened(path)
         file.write(VECTORS)
         for left in path.parent.iterdir():
@@ -202,7 +202,7 @@ class TestRoom:
     def vectors(self, start, stop):
         return {b"%d" % n: bytes(4096) for n in range(start, stop)}
 
-    def test_the_oldest_go_first(self, path):
+    def test_the_oldest_vectors_are_evicted_first(self, path):
         file = opened(path, max_bytes=MIB)
         for start in range(0, 600, 50):
             file.write(self.vectors(start, start + 50))
@@ -214,19 +214,21 @@ class TestRoom:
         assert 100 < len(left) < 250
         assert path.stat().st_size <= MIB
 
-    def test_what_was_used_stays(self, path):
+    def test_a_vector_used_recently_is_not_evicted(self, path):
         hour = 0
         file = opened(path, max_bytes=MIB, clock=lambda: hour * 3600.0)
         file.write(self.vectors(0, 180))
         hour = 1
         assert len(file.read([b"3", b"7"])) == 2
-        file.writing.submit(lambda: None).result()  # after what reading left to it
+        file.writing.submit(
+            lambda: None
+        ).result()  # runs after the writes that reading has submitted
 
         file.write(self.vectors(180, 300))
 
         assert file.read([b"%d" % n for n in range(10)]).keys() == {b"3", b"7"}
 
-    def test_reading_writes_nothing_where_there_is_room(self, path):
+    def test_reading_writes_nothing_if_there_is_room(self, path):
         hour = 0
         file = opened(path, clock=lambda: hour * 3600.0)
         file.write(VECTORS)
@@ -240,7 +242,7 @@ class TestRoom:
 
         assert path.read_bytes() == before
 
-    def test_a_smaller_bound_makes_the_file_smaller(self, path):
+    def test_a_smaller_maximum_shrinks_the_file(self, path):
         file = opened(path)
         file.write(self.vectors(0, 1000))
         file.close()
@@ -259,8 +261,8 @@ def flip(path, at):
     path.write_bytes(content)
 
 
-def heals(path, caplog):
-    """Assert that whatever is read is right, and that all works again, with a warning."""
+def recovers(path, caplog):
+    """Assert that no vector read is wrong and that the file works again; return what was read."""
     file = opened(path)
     read = file.read(list(VECTORS))
     assert read.items() <= VECTORS.items()
@@ -277,49 +279,49 @@ class TestDamage:
         written(path)
         flip(path, int(np.random.default_rng(seed).integers(path.stat().st_size)))
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
-    def test_a_flipped_bit_of_a_vector_costs_that_vector(self, path, caplog):
+    def test_a_flipped_bit_in_a_vector_loses_only_that_vector(self, path, caplog):
         written(path)
         flip(path, path.read_bytes().index(VECTORS[b"key 5"]) + 100)
 
-        read = heals(path, caplog)
+        read = recovers(path, caplog)
 
         assert VECTORS.keys() - read.keys() == {b"key 5"}
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
         assert "damaged" in caplog.text
 
-    def test_a_damaged_name_in_the_file_is_damage(self, path, caplog):
+    def test_a_damaged_name_in_the_file_is_recognized_as_damage(self, path, caplog):
         written(path)
         content = path.read_bytes()
         start = content.index(b"CREATE INDEX by_use")
 
         for at in range(start - 20, start + 40):
             path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
-            heals(path, caplog)
+            recovers(path, caplog)
 
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
 
     @pytest.mark.parametrize("at", [18, 19, 47])
-    def test_a_header_of_a_version_to_come_is_damage(self, path, caplog, at):
+    def test_a_header_of_a_future_version_is_recognized_as_damage(self, path, caplog, at):
         written(path)
         content = path.read_bytes()
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :])
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
     @pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.7, 0.99])
-    def test_a_file_that_was_cut_short_is_made_anew(self, path, caplog, part):
+    def test_a_truncated_file_is_recreated(self, path, caplog, part):
         written(path)
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * part)])
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
         if part in (0.01, 0.3, 0.7):
-            assert "It is made anew" in caplog.text
+            assert "It is recreated" in caplog.text
 
-    def test_a_file_that_is_cut_short_while_it_is_open_is_made_anew(self, path, caplog):
+    def test_a_file_truncated_while_it_is_open_is_recreated(self, path, caplog):
         file = opened(path)
         file.write(VECTORS)
         file.close()
@@ -331,22 +333,22 @@ class TestDamage:
         assert file.read(list(VECTORS)) == VECTORS
 
     @pytest.mark.skipif(
-        sys.version_info < (3, 11), reason="sqlite3 does not tell such errors apart"
+        sys.version_info < (3, 11), reason="sqlite3 does not distinguish these errors"
     )
-    def test_a_log_that_is_cut_short_while_others_have_it_open_is_damage(self, path, caplog):
+    def test_a_log_truncated_while_others_have_it_open_is_recognized_as_damage(self, path, caplog):
         other = opened(path)
         other.write(VECTORS)
         os.truncate(path.with_name(f"{NAME}-wal"), 0)
 
-        heals(path, caplog)
+        recovers(path, caplog)
 
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
 
-    def test_what_is_no_database_is_moved_aside(self, path, caplog):
+    def test_a_file_that_is_not_a_database_is_moved_aside(self, path, caplog):
         path.parent.mkdir()
         path.write_text("a letter\n" * 1000)
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
         assert path.with_name(f"{NAME}.damaged").read_text() == "a letter\n" * 1000
         assert len(caplog.records) == 1
@@ -354,15 +356,15 @@ class TestDamage:
     @pytest.mark.parametrize(
         "statement", ["CREATE TABLE vectors (text)", "CREATE TABLE notes (id INTEGER PRIMARY KEY)"]
     )
-    def test_a_database_of_something_else_is_moved_aside(self, path, caplog, statement):
+    def test_a_database_of_another_program_is_moved_aside(self, path, caplog, statement):
         path.parent.mkdir()
         connection = sqlite3.connect(path)
         connection.execute(statement)
         connection.close()
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
-        assert "written by something else" in caplog.text
+        assert "written by another program" in caplog.text
         assert path.with_name(f"{NAME}.damaged").exists()
 
     def test_another_version_is_moved_aside(self, path, caplog):
@@ -371,11 +373,11 @@ class TestDamage:
         connection.execute("PRAGMA user_version = 2")
         connection.close()
 
-        assert heals(path, caplog) == {}
+        assert recovers(path, caplog) == {}
 
-        assert "written by something else" in caplog.text
+        assert "written by another program" in caplog.text
 
-    def test_what_another_process_made_anew_is_left_alone(self, path, caplog):
+    def test_a_file_recreated_by_another_process_is_left_alone(self, path, caplog):
         written(path)
         stale = opened(path)
         stale.read([b"key 1"])
@@ -386,14 +388,14 @@ class TestDamage:
         written(path, {b"new": b"vector"})
         assert stale.read([b"new"]) == {b"new": b"vector"}
 
-        stale._cope(found_damaged)
+        stale._recover(found_damaged)
 
         assert stale.read([b"new"]) == {b"new": b"vector"}
         assert not path.with_name(f"{NAME}.damaged").exists()
 
 
 class TestDisk:
-    def test_a_folder_that_cannot_be_made_is_told_of_once(self, tmp_path, caplog):
+    def test_a_folder_that_cannot_be_created_is_logged_once(self, tmp_path, caplog):
         (tmp_path / "file").touch()
         file = opened(tmp_path / "file" / NAME)
 
@@ -403,7 +405,7 @@ class TestDisk:
 
         assert len(caplog.records) == 1
 
-    def test_a_folder_that_cannot_be_written_is_read(self, path, caplog, monkeypatch):
+    def test_a_read_only_folder_is_read(self, path, caplog, monkeypatch):
         written(path)
         monkeypatch.setattr(os, "access", lambda *_: False)
         file = opened(path)
@@ -418,7 +420,7 @@ class TestDisk:
         assert "readonly" in caplog.text
         assert [each.name for each in path.parent.iterdir()] == [NAME]
 
-    def test_a_full_disk_keeps_what_there_is(self, path, caplog, monkeypatch):
+    def test_a_full_disk_keeps_the_stored_vectors(self, path, caplog, monkeypatch):
         file = opened(path)
         file.write({b"key": b"vector"})
         connect = file._writer._connect
@@ -438,7 +440,9 @@ class TestDisk:
         assert len(caplog.records) == 1
         assert "full" in caplog.text
 
-    def test_a_header_that_keeps_others_from_it_is_damage(self, path, caplog, monkeypatch):
+    def test_a_header_that_locks_others_out_is_recognized_as_damage(
+        self, path, caplog, monkeypatch
+    ):
         monkeypatch.setattr("qwen_embed.caching.store._BUSY_SECONDS", 0.05)
         written(path)
         other = sqlite3.connect(path, isolation_level=None)
@@ -451,10 +455,10 @@ class TestDisk:
             file.write(VECTORS)
 
         assert file.read(list(VECTORS)) == VECTORS
-        assert "It is made anew" in caplog.text
+        assert "It is recreated" in caplog.text
         other.close()
 
-    def test_a_file_that_stays_locked_is_told_of(self, path, caplog, monkeypatch):
+    def test_a_file_that_stays_locked_is_logged(self, path, caplog, monkeypatch):
         monkeypatch.setattr("qwen_embed.caching.store._BUSY_SECONDS", 0.05)
         written(path)
         other = sqlite3.connect(path, isolation_level=None)
@@ -463,16 +467,16 @@ class TestDisk:
 
         file.write({b"new": b"vector"})
 
-        assert file.read(list(VECTORS)) == VECTORS  # which waits for nobody
+        assert file.read(list(VECTORS)) == VECTORS  # does not wait for the lock
         other.close()
         assert "locked" in caplog.text
 
 
 def read_later(path, setup=""):
-    """Read vectors an hour after they were written in a thread that outlives the main thread.
+    """Read vectors an hour after they were written, in a thread that outlives the main thread.
 
     Returns:
-        What the process wrote to standard output, once it has ended.
+        The standard output of the process.
     """
     program = f"""
 import pathlib, sys, threading
@@ -497,7 +501,7 @@ threading.Thread(target=outlive).start()
 
 
 def damage_what_reading_does_not_read(path):
-    """Overwrite the index by use."""
+    """Overwrite the index of the time of use."""
     connection = sqlite3.connect(path)
     (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'by_use'")
     connection.close()
@@ -516,7 +520,7 @@ class TestEnd:
         ],
         ids=["threads start", "no thread starts"],
     )
-    def test_damage_is_mended_after_the_end_of_the_main_thread(self, path, setup):
+    def test_a_damaged_file_is_recreated_after_the_end_of_the_main_thread(self, path, setup):
         written(path)
         damage_what_reading_does_not_read(path)
 
@@ -534,11 +538,11 @@ class TestEnd:
         assert not path.with_name(f"{NAME}-wal").exists()
         assert len(opened(path).read([b"%d" % n for n in range(20)])) == 20
 
-    def test_a_file_that_was_forgotten_ends_its_threads(self, path, caplog):
+    def test_a_garbage_collected_file_ends_its_threads(self, path, caplog):
         path.parent.mkdir()
         path.write_text("a letter\n" * 1000)
         file = opened(path)
-        file.read(list(VECTORS))  # which logs an error
+        file.read(list(VECTORS))  # logs an error
         threads = [each.submit(threading.current_thread) for each in (file.reading, file.writing)]
         threads = [each.result(30) for each in threads]
 
@@ -550,7 +554,7 @@ class TestEnd:
 
 
 class TestLocks:
-    def test_closing_waits_for_nobody_and_whoever_uses_the_file_closes_it(self, path):
+    def test_closing_does_not_wait_and_the_current_user_closes_the_file(self, path):
         file = opened(path)
         file.write(VECTORS)
         wal = path.with_name(f"{NAME}-wal")
@@ -602,10 +606,10 @@ class TestLocks:
 
 
 def interrupted_everywhere(run):
-    """Yield after each run of a function that was interrupted, each time a little later.
+    """Run a function again and again, interrupt each run a little later, and yield after each.
 
-    Signals interrupt Python code after calls: here after those that `file_connection` and
-    `vector_file` make of functions written in C.
+    Signals interrupt Python code after calls: here after calls of functions written in C in the
+    modules of the cache.
     """
     for nth in itertools.count(1):
         count = 0
@@ -632,7 +636,7 @@ def interrupted_everywhere(run):
 
 class TestInterrupts:
     @pytest.mark.parametrize("later", [False, True])
-    def test_whatever_is_interrupted_the_file_goes_on(self, path, monkeypatch, later):
+    def test_the_file_is_usable_after_an_interrupt_at_any_point(self, path, monkeypatch, later):
         monkeypatch.setattr("qwen_embed.caching.store._BUSY_SECONDS", 0.0)
         hour = 0
         file = opened(path, max_bytes=MIB, clock=lambda: hour * 3600.0)
@@ -645,13 +649,13 @@ class TestInterrupts:
         with ThreadPoolExecutor(1) as another:
             for nth in interrupted_everywhere(write):
                 other = opened(path, max_bytes=MIB)
-                other.write({b"other %d" % nth: b"vector"})  # which nobody has locked
+                other.write({b"other %d" % nth: b"vector"})  # not locked
                 assert other.read([b"other %d" % nth]) == {b"other %d" % nth: b"vector"}
                 other.close()
                 another.submit(file.write, {b"key": b"vector"}).result(30)
                 assert another.submit(file.read, [b"key"]).result(30) == {b"key": b"vector"}
 
-    def test_a_vector_that_arrived_is_written_though_its_write_was_not_submitted(
+    def test_a_vector_is_written_even_if_its_write_was_interrupted_before_submission(
         self, path, monkeypatch
     ):
         file = opened(path)
@@ -671,7 +675,7 @@ class TestInterrupts:
 
 
 class Collector:
-    """Takes vectors, and the thread that gave them."""
+    """Collects vectors, and the thread that put them."""
 
     arrays = False
 
@@ -707,7 +711,7 @@ class TestFilling:
         rows.put(range(count), answer(count))
         await rows.save()
 
-    async def test_vectors_are_put_by_the_thread_that_asked(self, path):
+    async def test_vectors_are_put_by_the_calling_thread(self, path):
         file = opened(path)
         await self.filled(file, 300)
         collector = Collector()
@@ -719,7 +723,7 @@ class TestFilling:
         assert [n for indices, _ in collector.put_by for n in indices] == list(range(300))
 
     @pytest.mark.parametrize("read", [False, True])
-    async def test_nothing_is_put_for_a_call_that_was_cancelled(self, path, monkeypatch, read):
+    async def test_nothing_is_put_for_a_cancelled_call(self, path, monkeypatch, read):
         file = opened(path)
         await self.filled(file, 10)
         collector = Collector()
@@ -728,7 +732,7 @@ class TestFilling:
         file.reading.submit(may_go_on.wait, 30)
         filling = asyncio.ensure_future(rows.fill(range(10)))
         await asyncio.sleep(0)
-        if read:  # and the loop has not heard of it
+        if read:  # but the loop does not know it yet
             may_go_on.set()
             file.reading.submit(int).result(30)
 
@@ -745,7 +749,7 @@ FORKING = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no
 
 
 def after_fork(program, path):
-    """Run a program that forks; return what it wrote to standard output and to standard error."""
+    """Run a program that forks; return its standard output and standard error."""
     preamble = """
 import os, pathlib, signal, sys, threading, warnings
 from qwen_embed.caching.store import VectorFile
@@ -773,7 +777,7 @@ def fork(work):
 
 @FORKING
 class TestForks:
-    def test_files_that_come_and_go_do_not_disturb_a_fork(self, path):
+    def test_files_opened_and_closed_meanwhile_do_not_disturb_a_fork(self, path):
         program = """
 sys.setswitchinterval(1e-6)
 stop = threading.Event()
@@ -831,7 +835,7 @@ use()
                 assert another.submit(vector_file, VectorCache(path.parent)).result(30)
         assert interrupts > 5
 
-    def test_a_file_stays_held_where_the_wait_for_it_is_interrupted(self, path, monkeypatch):
+    def test_a_file_stays_held_if_the_wait_for_it_is_interrupted(self, path, monkeypatch):
         file = opened(path)
         acquire = file_connection.FileConnection.hold
 

@@ -1,4 +1,4 @@
-"""Options of other classes: what is done here anyway, and what cannot be followed."""
+"""Options of other classes: those that match the defaults here, and those that do not exist."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CLASSES = pytest.mark.parametrize("make", [QwenEmbeddings, QwenEmbedding])
         {"request_timeout": None},
     ],
 )
-def test_an_option_that_asks_for_what_is_done_anyway_is_accepted(make, option):
+def test_an_option_whose_value_is_the_default_here_is_accepted(make, option):
     assert make(api_key="sk-1", **option).model_dump() == make(api_key="sk-1").model_dump()
 
 
 @CLASSES
 @pytest.mark.parametrize(
-    ("option", "advice"),
+    ("option", "instead"),
     [
         ({"check_embedding_ctx_length": True}, "never as token ids"),
         ({"text_type": "query"}, "by the method that is called"),
@@ -43,24 +43,26 @@ def test_an_option_that_asks_for_what_is_done_anyway_is_accepted(make, option):
         ({"retry_max_seconds": 20}, "max_retries"),
     ],
 )
-def test_an_option_that_cannot_be_followed_is_refused_by_name_with_advice(make, option, advice):
+def test_an_option_that_does_not_exist_here_is_rejected_with_what_to_do_instead(
+    make, option, instead
+):
     [name] = option
 
-    with pytest.raises(ValidationError, match=f"{name}: .*{advice}"):
+    with pytest.raises(ValidationError, match=f"{name}: .*{instead}"):
         make(api_key="sk-1", **option)
 
 
-def test_all_options_that_cannot_be_followed_are_named_at_once():
+def test_all_options_that_do_not_exist_here_are_named_at_once():
     with pytest.raises(ValidationError, match=r"deployment: .*skip_empty: "):
         QwenEmbeddings(api_key="sk-1", deployment="mine", skip_empty=True)
 
 
-def test_an_option_of_llamaindex_is_refused_by_langchains_class_with_the_one_here():
+def test_an_option_of_llamaindex_is_rejected_by_langchains_class_with_the_name_used_here():
     with pytest.raises(ValidationError, match="batch_size is the number of texts per request"):
         QwenEmbeddings(api_key="sk-1", embed_batch_size=10)
 
 
-def test_a_value_that_is_refused_is_not_shown():
+def test_a_rejected_value_is_not_shown():
     with pytest.raises(ValidationError) as caught:
         QwenEmbeddings(api_key="sk-1", default_headers={"Authorization": "Bearer sk-secret"})
 

@@ -1,4 +1,4 @@
-"""Which protocol is spoken, where, with which key, and what it cannot carry."""
+"""Which protocol, root and key follow from the options, and what each protocol does not have."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def settings(**options):
         ),
     ],
 )
-def test_the_protocol_follows_from_what_was_named(options, protocol, root):
+def test_the_protocol_follows_from_the_options(options, protocol, root):
     made = settings(api_key="sk-1", **options)
 
     assert (made.protocol, made.base_url) == (protocol, root)
@@ -65,7 +65,7 @@ def test_the_protocol_follows_from_what_was_named(options, protocol, root):
 
 @pytest.mark.parametrize("variable", ["DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL"])
 @pytest.mark.parametrize("ending", ["/api/v1", "/compatible-mode/v1"])
-def test_a_root_of_the_environment_serves_both_protocols(monkeypatch, variable, ending):
+def test_a_root_from_the_environment_serves_both_protocols(monkeypatch, variable, ending):
     monkeypatch.setenv(variable, f"https://gateway{ending}")
 
     assert settings(api_key="sk-1").base_url == "https://gateway/api/v1"
@@ -88,7 +88,7 @@ def test_the_region_is_that_of_the_host(root, region):
 
 @pytest.fixture
 def dashscope(monkeypatch):
-    """Stand in for the official SDK's module, as it is after its import."""
+    """Return a stub of the official SDK's module as it is after its import."""
     module = types.ModuleType("dashscope")
     module.common = types.SimpleNamespace(env=types.SimpleNamespace(base_http_api_url=NATIVE))
     module.api_key = None
@@ -97,7 +97,7 @@ def dashscope(monkeypatch):
     return module
 
 
-def test_what_a_program_gave_the_sdks_module_goes_before_the_defaults(dashscope):
+def test_settings_of_the_sdks_module_take_precedence_over_defaults(dashscope):
     dashscope.api_key = "sk-module"
     dashscope.base_http_api_url = "https://dashscope-intl.aliyuncs.com/api/v1"
 
@@ -116,7 +116,7 @@ def test_what_a_program_gave_the_sdks_module_goes_before_the_defaults(dashscope)
         ({}, {"DASHSCOPE_REGION": "cn-beijing"}, NATIVE),
     ],
 )
-def test_what_is_said_and_the_environment_go_before_the_sdks_module(
+def test_options_and_the_environment_take_precedence_over_the_sdks_module(
     dashscope, monkeypatch, options, environment, root
 ):
     dashscope.api_key = "sk-module"
@@ -129,13 +129,13 @@ def test_what_is_said_and_the_environment_go_before_the_sdks_module(
     assert (made.base_url, made.api_key.get_secret_value()) == (root, "sk-env")
 
 
-def test_the_sdks_own_default_root_is_no_choice_of_the_program(dashscope, monkeypatch):
+def test_the_sdks_default_root_is_not_a_setting_of_the_program(dashscope, monkeypatch):
     dashscope.base_http_api_url = dashscope.common.env.base_http_api_url = "https://old/api/v1"
 
     assert settings(api_key="sk-1").base_url == NATIVE
 
 
-def test_the_real_sdk_is_read_as_the_stand_in_is():
+def test_the_real_sdk_is_read_like_the_stub():
     dashscope = pytest.importorskip("dashscope")
     dashscope.api_key, dashscope.base_http_api_url = "sk-module", "https://module/api/v1"
     try:
@@ -150,7 +150,7 @@ def test_the_real_sdk_is_read_as_the_stand_in_is():
     )
 
 
-def test_a_server_of_ones_own_needs_no_key_and_is_not_sent_the_services(monkeypatch):
+def test_a_self_hosted_server_needs_no_key_and_is_not_sent_the_services(monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-of-the-service")
     monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws")
 
@@ -168,13 +168,13 @@ def test_a_gateway_with_the_services_path_is_sent_its_key(monkeypatch):
     assert made.api_key.get_secret_value() == "sk-of-the-service"
 
 
-def test_open_weights_without_an_address_are_refused():
+def test_open_weights_without_an_address_are_rejected():
     with pytest.raises(ValidationError, match="base_url"):
         EmbeddingSettings(model=QWEN3, api_key="sk-1")
 
 
 @pytest.mark.parametrize("name", [QWEN3, "qwen3-embedding", "text-embedding-qwen3-embedding-4b"])
-def test_open_weights_get_the_template_that_they_were_trained_with(name):
+def test_open_weights_get_the_query_template_they_were_trained_on(name):
     made = settings(model=name, base_url=OWN, instruct="Find the part")
 
     assert made.query_template == QUERY_TEMPLATE
@@ -208,13 +208,13 @@ def test_without_an_instruction_the_template_names_the_models_own_task():
         ({"model": QWEN3, "base_url": OWN, "dimension": 2048}, "up to 1024"),
     ],
 )
-def test_what_a_protocol_cannot_carry_is_refused(options, message):
+def test_options_that_a_protocol_does_not_have_are_rejected(options, message):
     with pytest.raises(ValidationError, match=message):
         settings(api_key="sk-1", **options)
 
 
 @pytest.mark.parametrize("output", ["sparse", "dense&sparse"])
-def test_sparse_vectors_by_the_compatible_protocol_are_refused_with_the_reason(output):
+def test_sparse_vectors_with_the_compatible_protocol_are_rejected_with_the_reason(output):
     with pytest.raises(ValidationError, match="has no sparse vectors; the native one has them"):
         QwenEmbedder(api_key="sk-1", base_url=COMPATIBLE, output=output, query_template="{query}")
 
@@ -233,12 +233,12 @@ def test_a_match_cannot_be_explained_without_sparse_vectors():
         ({"base_url": OWN, "model": "bge-m3"}, "set query_template"),
     ],
 )
-def test_lost_roles_are_told_once_with_the_remedy(options, remedy):
-    with pytest.warns(QueryRoleWarning, match=remedy) as told:
+def test_a_lost_query_role_is_warned_about_once_with_the_remedy(options, remedy):
+    with pytest.warns(QueryRoleWarning, match=remedy) as warned:
         EmbeddingSettings(api_key="sk-1", **options)
 
-    assert len(told) == 1
-    assert told[0].filename == __file__
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_lost_roles_are_told_once_with_the_remedy(options, remedy):
         {"model": "bge-m3", "base_url": OWN, "query_template": "{query}"},
     ],
 )
-def test_nothing_is_told_where_roles_are_kept_or_said_not_to_matter(options):
+def test_no_warning_if_roles_are_distinguished_or_declared_irrelevant(options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         EmbeddingSettings(**options)
@@ -258,14 +258,14 @@ def test_nothing_is_told_where_roles_are_kept_or_said_not_to_matter(options):
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))]
 )
-def test_a_copy_speaks_the_same_protocol_to_the_same_server(copied):
+def test_a_copy_uses_the_same_protocol_and_server(copied):
     made = settings(model=QWEN3, base_url=OWN, dimension=64, truncate_locally=True)
 
     assert copied(made) == made
     assert copied(made).query_template == QUERY_TEMPLATE
 
 
-def test_a_changed_copy_finds_anew_what_follows_from_the_change():
+def test_a_changed_copy_resolves_its_connection_again():
     made = settings(api_key="sk-1")
 
     own = made.model_copy(update={"model": QWEN3, "base_url": OWN})
@@ -275,7 +275,7 @@ def test_a_changed_copy_finds_anew_what_follows_from_the_change():
     assert (back.protocol, back.query_template) == ("native", None)
 
 
-def test_a_changed_protocol_asks_the_same_service_by_its_own_root():
+def test_a_changed_protocol_uses_its_own_root_of_the_same_service():
     made = settings(api_key="sk-1", region="intl")
 
     with pytest.warns(QueryRoleWarning):

@@ -1,4 +1,4 @@
-"""Options: names, environment, what may not be said, and what a dump shows."""
+"""Options: names, environment, invalid values, and what a dump contains."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def test_names_of_other_classes_are_accepted(alias, name, value):
 
 
 @pytest.mark.parametrize("name", ["dashscope_api_key", "openai_api_key"])
-def test_the_key_may_come_under_the_name_of_another_class(name):
+def test_the_key_is_accepted_under_the_name_of_another_class(name):
     made = EmbeddingSettings(**{name: "sk-2"})
 
     assert made.api_key.get_secret_value() == "sk-2"
 
 
-def test_an_option_given_under_two_names_is_refused():
+def test_an_option_under_two_names_is_rejected():
     with pytest.raises(ValidationError, match="dimension and dimensions are one option"):
         settings(dimension=512, dimensions=256)
 
 
-def test_a_cache_that_is_none_is_refused_with_what_can_be():
+def test_an_invalid_cache_is_rejected_with_the_valid_types():
     with pytest.raises(ValidationError, match="a folder or a VectorCache"):
         settings(cache=5)
 
 
-def test_an_option_that_does_not_exist_is_refused():
+def test_an_unknown_option_is_rejected():
     with pytest.raises(ValidationError, match="dimention"):
         settings(dimention=512)
 
@@ -90,9 +90,7 @@ def test_an_option_that_does_not_exist_is_refused():
         ),
     ],
 )
-def test_the_root_comes_from_what_is_said_before_the_environment(
-    monkeypatch, options, environment, root
-):
+def test_options_take_precedence_over_the_environment(monkeypatch, options, environment, root):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
@@ -116,7 +114,7 @@ def test_the_root_comes_from_what_is_said_before_the_environment(
         ({"api_key": "sk-with\nnewline"}, "spaces, control or non-ASCII"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(options, message):
+def test_invalid_options_name_the_valid_ones(options, message):
     with pytest.raises(ValidationError, match=message):
         settings(**options)
 
@@ -129,7 +127,7 @@ def test_counting_tokens_without_a_vocabulary_says_what_to_install(monkeypatch, 
         settings(long_text=long_text)
 
 
-def test_no_vocabulary_is_needed_where_nothing_is_counted(monkeypatch):
+def test_no_vocabulary_is_needed_if_nothing_is_counted(monkeypatch):
     monkeypatch.setattr("qwen_embed.config.settings.can_count", lambda: False)
 
     assert settings().long_text == "error"
@@ -147,7 +145,7 @@ def test_the_key_may_come_from_the_environment(monkeypatch):
     assert EmbeddingSettings().api_key.get_secret_value() == "sk-env"
 
 
-def test_an_unknown_model_takes_any_dimension_and_an_instruction():
+def test_an_unknown_model_accepts_any_dimension_and_an_instruction():
     assert settings(model="text-embedding-v9", dimension=77, instruct="Find it").dimension == 77
 
 
@@ -184,19 +182,19 @@ def test_what_changes_no_vector_keeps_the_namespace(change):
     assert settings().cache_namespace == settings(**change).cache_namespace
 
 
-def test_the_namespace_holds_only_characters_that_any_store_takes():
+def test_the_namespace_has_only_characters_that_every_store_accepts():
     name = settings(model="vendor/名字 v1:2", instruct="x").cache_namespace
 
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
 
 
 @pytest.mark.parametrize("name", ["dimension", "dimensions", "api_key", "model_name"])
-def test_an_option_is_fixed_once_the_object_is_made(name):
+def test_an_option_cannot_be_changed_after_the_object_is_created(name):
     with pytest.raises(TypeError, match="model_copy"):
         setattr(settings(), name, "other")
 
 
-def test_a_copy_with_changes_is_checked_anew():
+def test_a_copy_with_changes_is_validated():
     made = settings(dimension=512, batch_size=5)
 
     changed = made.model_copy(update={"dimensions": 256, "region": "intl"})
@@ -227,7 +225,7 @@ def test_a_copy_has_the_same_options_and_the_key(copied):
         ({"base_url": "https://[::1/api/v1"}, "base_url must be"),
     ],
 )
-def test_no_option_makes_the_host_another_or_is_no_address(options, message):
+def test_options_that_would_change_the_host_or_are_not_an_address_are_rejected(options, message):
     with pytest.raises(ValidationError, match=message):
         EmbeddingSettings(api_key="sk-1", **options)
 
@@ -246,7 +244,7 @@ def test_no_option_makes_the_host_another_or_is_no_address(options, message):
     ],
     ids=str,
 )
-def test_a_copy_with_changes_is_what_an_object_made_so_would_be(given, changes):
+def test_a_copy_with_changes_equals_a_new_object_with_the_same_options(given, changes):
     given = {"api_key": "sk-1", **given}
 
     copied = EmbeddingSettings(**given).model_copy(update=changes)
@@ -254,7 +252,7 @@ def test_a_copy_with_changes_is_what_an_object_made_so_would_be(given, changes):
     assert copied == EmbeddingSettings(**{**given, **changes})
 
 
-def test_a_copy_keeps_the_key_that_its_original_found_in_an_environment_that_is_gone(monkeypatch):
+def test_a_copy_keeps_the_key_that_its_original_found_in_the_environment(monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-of-environment")
     original = EmbeddingSettings()
     monkeypatch.delenv("DASHSCOPE_API_KEY")
@@ -275,7 +273,7 @@ def test_a_copy_without_the_key_of_its_original_has_none():
         original.model_copy(update={"api_key": None})
 
 
-def test_an_empty_region_is_none(monkeypatch):
+def test_an_empty_region_counts_as_omitted(monkeypatch):
     monkeypatch.setenv("DASHSCOPE_BASE_URL", "https://dashscope-intl.aliyuncs.com")
 
     settings = EmbeddingSettings(api_key="sk-1", region="")

@@ -1,4 +1,4 @@
-"""The thread that waits for disks: its order, its errors, and when no thread can be started."""
+"""The thread for disk I/O: its order, its errors, and if no thread can be started."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ threading.Thread(target=outlive).start()
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
 
-    if sys.version_info < (3, 12):  # which still starts threads then
+    if sys.version_info < (3, 12):  # older versions still start threads then
         assert done.stdout == "qwen-embed-cache\n"
     assert (done.stderr, done.returncode) == ("", 0)

@@ -1,4 +1,4 @@
-"""Bodies out, answers in: pure functions compared whole."""
+"""The native protocol: whole request bodies, parsed responses, typed errors."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from qwen_embed.protocols.native import build_body
 
 
 @pytest.fixture(params=["lists", "arrays", "arrays without simdjson"])
-def form(request, monkeypatch):
-    """Read every answer in each of the ways there are."""
+def parser(request, monkeypatch):
+    """Parse every response with each parser."""
     if request.param == "arrays without simdjson":
         monkeypatch.setattr(decoding, "simdjson", None)
     return request.param
 
 
 @pytest.fixture
-def parse_response(form):
+def parse_response(parser):
     def parse(body, **expected):
-        read = native.parse_response(body, arrays=form != "lists", **expected)
+        read = native.parse_response(body, arrays=parser != "lists", **expected)
         rows = [row if isinstance(row, list) else row.tolist() for row in read.dense]
         return replace(read, dense=rows)
 
@@ -58,7 +58,7 @@ def answer(*rows, **more):
     return json.dumps({"output": {"embeddings": embeddings}, **more}).encode()
 
 
-def test_a_body_has_the_parameters_object_even_where_nothing_is_asked_for():
+def test_a_body_always_has_the_parameters_object():
     assert json.loads(build_body(["a"], Parameters("m", "document"))) == {
         "model": "m",
         "input": {"texts": ["a"]},
@@ -66,7 +66,7 @@ def test_a_body_has_the_parameters_object_even_where_nothing_is_asked_for():
     }
 
 
-def test_a_query_carries_dimension_and_instruct():
+def test_a_query_has_dimension_and_instruct():
     assert json.loads(build_body(["风"], QUERY)) == {
         "model": "text-embedding-v4",
         "input": {"texts": ["风"]},
@@ -74,7 +74,7 @@ def test_a_query_carries_dimension_and_instruct():
     }
 
 
-def test_rows_are_put_in_the_order_of_text_index(parse_response):
+def test_vectors_are_sorted_by_text_index(parse_response):
     body = answer(
         (1, [3.0, 4.0]), (0, [1.0, 2.0]), usage={"total_tokens": 27}, request_id="1ba94ac8"
     )
@@ -84,7 +84,7 @@ def test_rows_are_put_in_the_order_of_text_index(parse_response):
     )
 
 
-def test_values_are_floats_even_where_the_service_prints_whole_numbers(parse_response):
+def test_values_are_floats_even_if_the_service_prints_integers(parse_response):
     [row] = parse_response(answer((0, [0, 1, -2])), count=1, dimension=3).dense
 
     assert [type(value) for value in row] == [float] * 3
@@ -131,7 +131,7 @@ def test_values_are_read_exactly(printed, parse_response):
         b'"text"',
     ],
 )
-def test_an_answer_that_lies_is_never_believed(body, parse_response):
+def test_invalid_responses_are_rejected(body, parse_response):
     with pytest.raises(InvalidResponseError) as caught:
         parse_response(body, count=2, dimension=1)
     assert not isinstance(caught.value, MalformedResponseError)
@@ -154,7 +154,7 @@ def test_an_answer_that_lies_is_never_believed(body, parse_response):
         answer((0, [1]), note="?").replace(b"note", b"\xff"),
     ],
 )
-def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_response):
+def test_incomplete_json_is_a_malformed_response(body, parse_response):
     with pytest.raises(MalformedResponseError):
         parse_response(body, count=1, dimension=1)
 
@@ -170,7 +170,7 @@ def test_an_answer_that_is_not_whole_json_is_told_apart(body, parse_response):
         (b"1.5", b"1" + b"0" * 400),
     ],
 )
-def test_an_answer_that_is_whole_but_cannot_be_read_is_not_asked_for_again(
+def test_complete_json_that_cannot_be_parsed_is_an_invalid_response(
     written, instead, parse_response
 ):
     with pytest.raises(InvalidResponseError) as caught:
@@ -184,7 +184,7 @@ def test_an_answer_that_is_whole_but_cannot_be_read_is_not_asked_for_again(
     "printed",
     ["1" + "0" * 20, "-1" + "0" * 30, "18446744073709551615", "1" + "0" * 300, "1E5", "1e-400"],
 )
-def test_a_number_of_any_length_is_read_as_the_nearest_float(printed, parse_response):
+def test_a_number_of_any_length_is_parsed_as_the_nearest_float(printed, parse_response):
     body = b'{"output":{"embeddings":[{"text_index":0,"embedding":[0.5,%s]}]}}' % printed.encode()
 
     assert parse_response(body, count=1, dimension=2).dense == [[0.5, float(printed)]]
@@ -207,7 +207,7 @@ ONCE = b'{"output":{"embeddings":[{"text_index":0,"embedding":[1.5]}]},"usage":{
         (b'"total_tokens"', b'"total_tokens":"2"'),
     ],
 )
-def test_of_a_member_named_twice_the_last_counts(member, before, parse_response):
+def test_the_last_of_duplicate_members_counts(member, before, parse_response):
     body = ONCE.replace(member, before + b"," + member, 1)
 
     assert parse_response(body, count=1, dimension=1) == ParsedResponse(
@@ -215,7 +215,7 @@ def test_of_a_member_named_twice_the_last_counts(member, before, parse_response)
     )
 
 
-def test_what_an_answer_holds_besides_is_no_matter(parse_response):
+def test_unknown_members_of_a_response_are_ignored(parse_response):
     besides = {"model": None, "[": "[.]", "embedding": [1, [2.5]], "x": {"y": [{}, {"z": "风"}]}}
     body = answer((0, [1.5]), **besides)
     deep = body.replace(b"null", b"[" * 900 + b"]" * 900)
@@ -226,23 +226,25 @@ def test_what_an_answer_holds_besides_is_no_matter(parse_response):
 
 
 @pytest.mark.parametrize("output", ["dense", "sparse"])
-def test_vectors_that_were_not_asked_for_are_not_looked_at(output, form):
+def test_vectors_that_were_not_requested_are_ignored(output, parser):
     row = {"text_index": 0, "embedding": [1.5], "sparse_embedding": [{"index": 2, "value": 1.0}]}
     row["sparse_embedding" if output == "dense" else "embedding"] = [None, "x"]
     body = json.dumps({"output": {"embeddings": [row]}}).encode()
 
-    read = native.parse_response(body, count=1, dimension=1, output=output, arrays=form != "lists")
+    read = native.parse_response(
+        body, count=1, dimension=1, output=output, arrays=parser != "lists"
+    )
 
     assert len(read.dense or read.sparse) == 1
 
 
 @pytest.mark.parametrize("counted", [{"total_tokens": None}, {}, None])
-def test_an_answer_need_not_count_tokens(counted, parse_response):
+def test_a_response_need_not_report_tokens(counted, parse_response):
     assert parse_response(answer((0, [1.5]), usage=counted), count=1, dimension=1).tokens == 0
 
 
 @pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", [3], 2**64, -(2**64)])
-def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_response):
+def test_an_invalid_token_count_is_rejected(tokens, parse_response):
     body = answer((0, [1.5]), usage={"total_tokens": tokens})
 
     with pytest.raises(InvalidResponseError):
@@ -262,7 +264,7 @@ def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, parse_response):
         max_size=20,
     )
 )
-def test_any_numbers_are_read_alike_in_every_form(values):
+def test_all_parsers_return_the_same_numbers(values):
     body = answer((0, values))
 
     lists = native.parse_response(body, count=1, dimension=None).dense[0]
@@ -272,12 +274,12 @@ def test_any_numbers_are_read_alike_in_every_form(values):
     assert list(arrays) == lists
 
 
-def test_a_dimension_that_was_not_asked_for_is_refused(parse_response):
+def test_a_dimension_that_was_not_requested_is_rejected(parse_response):
     with pytest.raises(InvalidResponseError, match="expected 3 dimensions, got 2"):
         parse_response(answer((0, [1.0, 2.0])), count=1, dimension=3)
 
 
-def test_a_refusal_sent_with_200_is_a_refusal(parse_response):
+def test_an_error_sent_with_status_200_is_an_error(parse_response):
     body = b'{"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "r"}'
 
     with pytest.raises(AuthenticationError) as caught:
@@ -385,7 +387,7 @@ BATCH = (
     ],
 )
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_a_refusal_is_told_by_status_and_code(status, code, message, kind, scope, shape):
+def test_an_error_is_typed_by_status_and_code(status, code, message, kind, scope, shape):
     error = parse_error(status, {}, json.dumps(shape(code, message)).encode())
 
     assert type(error) is kind
@@ -447,17 +449,17 @@ MATRYOSHKA = (
         ),
     ],
 )
-def test_a_refusal_of_a_self_hosted_server_is_typed(status, body, kind):
+def test_an_error_of_a_self_hosted_server_is_typed(status, body, kind):
     assert type(parse_error(status, {}, json.dumps(body).encode())) is kind
 
 
-def test_the_cap_of_a_self_hosted_server_is_read_from_its_refusal():
+def test_the_batch_limit_of_a_self_hosted_server_is_read_from_its_error():
     body = b'{"error": {"message": "batch size 33 > maximum allowed batch size 32", "code": 422}}'
 
     assert parse_error(422, {}, body).limit == 32
 
 
-def test_the_cap_is_read_from_its_refusal():
+def test_the_batch_limit_is_read_from_the_error():
     body = json.dumps({"code": "InvalidParameter", "message": BATCH.format(6)}).encode()
 
     assert parse_error(400, {}, body).limit == 6
@@ -480,7 +482,7 @@ def test_the_cap_is_read_from_its_refusal():
         b'{"message": "\\ud800"}',
     ],
 )
-def test_a_refusal_of_any_form_is_typed_by_its_status(body):
+def test_an_error_with_any_body_is_typed_by_its_status(body):
     error = parse_error(502, {}, body)
 
     assert type(error) is ServerError
@@ -497,13 +499,13 @@ def test_a_refusal_of_any_form_is_typed_by_its_status(body):
         b'{"code": 429, "error": {"code": null, "type": "Throttling"}}',
     ],
 )
-def test_the_code_of_a_refusal_is_read_whatever_stands_beside_it(body):
+def test_the_code_of_an_error_is_read_whatever_the_rest_of_the_body(body):
     error = parse_error(400, {}, body)
 
     assert (type(error), error.code) == (RateLimitError, "Throttling")
 
 
-def test_a_cap_of_thousands_of_digits_is_no_cap_to_stumble_over():
+def test_a_batch_limit_of_thousands_of_digits_is_ignored():
     body = json.dumps({"message": BATCH.format("9" * 5000)}).encode()
 
     assert type(parse_error(400, {}, body)) is BatchSizeError
@@ -512,7 +514,7 @@ def test_a_cap_of_thousands_of_digits_is_no_cap_to_stumble_over():
 @pytest.mark.parametrize(
     "location", ["http://[", "http://[::1", "http://\u2100/", "http://a]b/", "//", "\0", ""]
 )
-def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
+def test_a_redirect_to_an_invalid_address_is_a_service_error(location):
     error = parse_error(302, {"Location": location}, b"")
 
     assert type(error) is ServiceError
@@ -541,7 +543,7 @@ def test_a_redirect_to_what_is_no_address_is_a_refusal(location):
         ({}, None),
     ],
 )
-def test_retry_after_is_read_in_every_form(headers, seconds):
+def test_retry_after_is_parsed_in_every_format(headers, seconds):
     now = datetime(2026, 11, 22, 12, 0, 0, tzinfo=timezone.utc)
 
     assert parse_error(429, headers, b"{}", now=now).retry_after == seconds

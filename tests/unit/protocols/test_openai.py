@@ -1,4 +1,4 @@
-"""Bodies and answers of the OpenAI-compatible protocol, compared whole."""
+"""The OpenAI-compatible protocol: whole request bodies, parsed responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qwen_embed.errors import (
 from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters, ParsedResponse
 from qwen_embed.protocols.openai import OPENAI, build_body, parse_response
 
-ASKED = {"output": "dense", "dimension": None, "arrays": False, "truncate": False}
+EXPECTED = {"output": "dense", "dimension": None, "arrays": False, "truncate": False}
 
 
 def packed(*values):
@@ -35,7 +35,7 @@ def plain(read):
     return replace(read, dense=rows)
 
 
-def test_documents_go_out_as_they_are():
+def test_documents_are_sent_as_they_are():
     parameters = Parameters("m", "document", query_frame=("Query:", ""))
 
     assert json.loads(build_body(["风", "a"], parameters)) == {
@@ -45,7 +45,7 @@ def test_documents_go_out_as_they_are():
     }
 
 
-def test_queries_go_out_in_their_frame_to_the_letter():
+def test_queries_are_sent_exactly_in_their_frame():
     parameters = Parameters("m", "query", 64, query_frame=("Instruct: Find\nQuery:", ""))
 
     assert json.loads(build_body(["{query} {task}\n"], parameters)) == {
@@ -56,31 +56,31 @@ def test_queries_go_out_in_their_frame_to_the_letter():
     }
 
 
-def test_a_dimension_that_is_cut_here_is_not_sent():
+def test_a_dimension_that_is_truncated_locally_is_not_sent():
     body = build_body(["a"], Parameters("m", "document", 64, truncate=True))
 
     assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "base64"}
 
 
-def test_the_plainer_form_asks_for_printed_numbers():
+def test_the_fallback_requests_printed_numbers():
     body = OPENAI.fallback.build_body(["a"], Parameters("m", "document"))
 
     assert json.loads(body) == {"model": "m", "input": ["a"], "encoding_format": "float"}
 
 
-def test_a_body_larger_than_the_service_takes_is_not_sent():
+def test_a_body_larger_than_the_service_accepts_is_not_sent():
     with pytest.raises(TextRejectedError):
         build_body(["a" * MAX_BODY_BYTES], Parameters("m", "document"))
 
 
 @pytest.mark.parametrize("arrays", [False, True])
 @pytest.mark.parametrize("encode", [packed, lambda *values: list(values)])
-def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
+def test_numbers_may_be_base64_or_printed_in_any_order(encode, arrays):
     body = answer(
         (1, encode(3.0, 4.0)), (0, encode(1.0, 0.5)), usage={"total_tokens": 27}, id="e-1"
     )
 
-    read = parse_response(body, count=2, **{**ASKED, "arrays": arrays})
+    read = parse_response(body, count=2, **{**EXPECTED, "arrays": arrays})
 
     assert plain(read) == ParsedResponse(
         dense=[[1.0, 0.5], [3.0, 4.0]], tokens=27, request_id="e-1"
@@ -98,29 +98,31 @@ def test_numbers_may_come_packed_or_printed_in_any_order(encode, arrays):
         (None, 0),
     ],
 )
-def test_a_server_need_not_count_tokens(usage, tokens):
-    assert parse_response(answer((0, packed(1.0)), usage=usage), count=1, **ASKED).tokens == tokens
+def test_a_server_need_not_report_tokens(usage, tokens):
+    assert (
+        parse_response(answer((0, packed(1.0)), usage=usage), count=1, **EXPECTED).tokens == tokens
+    )
 
 
-def test_packed_numbers_become_arrays_without_a_float_for_each():
-    read = parse_response(answer((0, packed(0.1, 0.2))), count=1, **{**ASKED, "arrays": True})
+def test_base64_numbers_become_arrays_without_a_float_object_each():
+    read = parse_response(answer((0, packed(0.1, 0.2))), count=1, **{**EXPECTED, "arrays": True})
 
     assert read.dense[0].dtype == np.float32
 
 
-def test_longer_rows_are_cut_and_scaled_where_that_was_asked_for():
-    asked = {**ASKED, "dimension": 2, "truncate": True}
+def test_longer_vectors_are_truncated_and_scaled_if_requested():
+    expected = {**EXPECTED, "dimension": 2, "truncate": True}
 
-    read = parse_response(answer((0, packed(3.0, 4.0, 5.0))), count=1, **asked)
+    read = parse_response(answer((0, packed(3.0, 4.0, 5.0))), count=1, **expected)
 
     assert read.dense[0] == pytest.approx([0.6, 0.8])
 
 
-def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
+def test_vectors_that_ignore_the_dimension_are_rejected_with_the_remedy():
     with pytest.raises(
         InvalidResponseError, match=r"expected 2 dimensions, got 3.*truncate_locally"
     ):
-        parse_response(answer((0, packed(1, 2, 3))), count=1, **{**ASKED, "dimension": 2})
+        parse_response(answer((0, packed(1, 2, 3))), count=1, **{**EXPECTED, "dimension": 2})
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,9 @@ def test_rows_that_ignore_the_dimension_are_refused_with_the_remedy():
     ],
 )
 @pytest.mark.parametrize("arrays", [False, True])
-def test_an_answer_that_lies_is_never_believed(rows, message, arrays):
+def test_invalid_responses_are_rejected(rows, message, arrays):
     with pytest.raises(InvalidResponseError, match=message):
-        parse_response(answer(*rows), count=2, **{**ASKED, "arrays": arrays})
+        parse_response(answer(*rows), count=2, **{**EXPECTED, "arrays": arrays})
 
 
 @pytest.mark.parametrize("arrays", [False, True])
@@ -162,11 +164,11 @@ def test_an_answer_that_lies_is_never_believed(rows, message, arrays):
         ('"\xff"', MalformedResponseError),
     ],
 )
-def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, kind, arrays):
+def test_invalid_values_are_an_error_even_if_truncation_would_remove_them(written, kind, arrays):
     body = answer((0, packed(1.0)), x=0).replace(b'"x": 0', b'"x": ' + written.encode("latin-1"))
 
     with pytest.raises(InvalidResponseError) as caught:
-        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**EXPECTED, "arrays": arrays})
     assert type(caught.value) is kind
 
 
@@ -177,42 +179,42 @@ def test_what_cannot_be_read_is_an_error_even_where_it_is_not_needed(written, ki
     ids=["large, packed", "large, printed", "small, packed", "small, printed"],
 )
 @pytest.mark.filterwarnings("error")
-def test_rows_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
-    asked = {**ASKED, "dimension": 2, "truncate": True, "arrays": arrays}
+def test_vectors_of_any_finite_numbers_are_scaled_to_unit_length(row, arrays):
+    expected = {**EXPECTED, "dimension": 2, "truncate": True, "arrays": arrays}
 
-    read = parse_response(answer((0, row)), count=1, **asked)
+    read = parse_response(answer((0, row)), count=1, **expected)
 
     assert read.dense[0] == pytest.approx([0.5**0.5, -(0.5**0.5)])
 
 
 @pytest.mark.parametrize("arrays", [False, True])
 @pytest.mark.parametrize("tokens", [-1, 1.0, True, "3", 2**64])
-def test_a_count_of_tokens_that_cannot_be_is_refused(tokens, arrays):
+def test_an_invalid_token_count_is_rejected(tokens, arrays):
     body = answer((0, packed(1.0)), usage={"total_tokens": 3, "prompt_tokens": tokens})
 
     with pytest.raises(InvalidResponseError):
-        parse_response(body, count=1, **{**ASKED, "arrays": arrays})
+        parse_response(body, count=1, **{**EXPECTED, "arrays": arrays})
 
 
-def test_a_row_shorter_than_what_it_is_cut_to_is_refused():
+def test_a_vector_shorter_than_the_dimension_is_rejected():
     with pytest.raises(InvalidResponseError, match="smaller dimension"):
         parse_response(
-            answer((0, packed(1, 2))), count=1, **{**ASKED, "dimension": 4, "truncate": True}
+            answer((0, packed(1, 2))), count=1, **{**EXPECTED, "dimension": 4, "truncate": True}
         )
 
 
-def test_an_answer_cut_short_is_malformed():
+def test_a_truncated_response_is_malformed():
     with pytest.raises(MalformedResponseError):
-        parse_response(answer((0, packed(1.0)))[:-9], count=1, **ASKED)
+        parse_response(answer((0, packed(1.0)))[:-9], count=1, **EXPECTED)
 
 
-def test_an_answer_without_rows_is_refused():
+def test_a_response_without_vectors_is_rejected():
     with pytest.raises(InvalidResponseError, match="no embeddings"):
-        parse_response(b'{"object": "list"}', count=1, **ASKED)
+        parse_response(b'{"object": "list"}', count=1, **EXPECTED)
 
 
-def test_a_refusal_sent_with_200_is_a_refusal():
+def test_an_error_sent_with_status_200_is_an_error():
     body = b'{"error": {"message": "no", "code": "invalid_api_key"}, "request_id": "r"}'
 
     with pytest.raises(AuthenticationError):
-        parse_response(body, count=1, **ASKED)
+        parse_response(body, count=1, **EXPECTED)

@@ -1,4 +1,4 @@
-"""Whom the client trusts: the system's authorities, and those that the environment names."""
+"""Trusted authorities: those of the system, and those set in the environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def authority():
 
 @pytest.fixture
 def tls_port(authority, service):
-    """A port that serves the emulator by TLS, with a certificate of an authority of its own."""
+    """A port that serves the emulator over TLS, with a certificate of a private authority."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "service.test").configure_cert(tls)
     with serving(relay_to(port_of(service)), tls=tls) as port:
@@ -59,7 +59,7 @@ def ask_in_another_process(root, **environment):
     return done.stdout or done.stderr
 
 
-def test_an_unknown_authority_is_refused_with_what_to_set(service, tls_port):
+def test_an_unknown_authority_is_rejected_with_what_to_set(service, tls_port):
     embedder = QwenEmbedder(api_key=API_KEY, base_url=f"https://127.0.0.1:{tls_port}")
 
     with pytest.raises(CertificateError, match=r"127\.0\.0\.1 could not .*SSL_CERT_FILE") as caught:
@@ -86,13 +86,13 @@ def test_an_authority_in_ssl_cert_dir_is_trusted(tls_port, bundle):
     assert shown == "(1, 1024)\n"
 
 
-def test_a_trusted_authority_does_not_vouch_for_another_host(tls_port, bundle):
+def test_a_certificate_for_another_host_is_rejected_even_from_a_trusted_authority(tls_port, bundle):
     shown = ask_in_another_process(f"https://localhost:{tls_port}", SSL_CERT_FILE=str(bundle))
 
     assert "CertificateError: The certificate of localhost could not be verified" in shown
 
 
-def test_requests_to_a_tls_host_go_through_a_tunnel_of_the_proxy(service, tls_port, bundle):
+def test_requests_to_a_tls_host_use_a_tunnel_through_the_proxy(service, tls_port, bundle):
     proxy = ForwardProxy({"service.test": tls_port})
     with serving(proxy.serve) as port:
         shown = ask_in_another_process(

@@ -1,4 +1,4 @@
-"""Bytes out and in: redirects, answers without end, credentials from elsewhere."""
+"""The default transport: redirects, endless responses, credentials from other sources."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_redirect_within_the_host_is_not_followed_either(service, status):
 
 
 def answer_of(head, *blocks, endlessly=False):
-    """Return a handler that answers each connection so, and the event of a connection's end."""
+    """Return a handler that sends this response, and an event set when the connection ends."""
     ended = threading.Event()
 
     async def handle(reader, writer):
@@ -62,31 +62,31 @@ def answer_of(head, *blocks, endlessly=False):
     return handle, ended
 
 
-def refused_as_too_large(port, **options):
+def rejected_as_too_large(port, **options):
     with QwenEmbedder(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}", **options) as embedder:
         with pytest.raises(InvalidResponseError, match="larger than 64 MiB"):
             embedder.embed_query("a")
         assert embedder.usage.requests == 1
 
 
-def test_an_answer_without_end_is_cut_off():
+def test_an_endless_response_is_aborted():
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     handle, ended = answer_of(b"Transfer-Encoding: chunked", chunk, endlessly=True)
     with serving(handle) as port:
-        refused_as_too_large(port)
+        rejected_as_too_large(port)
 
         assert ended.wait(5)
 
 
-def test_an_answer_that_announces_too_much_is_not_waited_for():
+def test_a_response_that_announces_too_many_bytes_is_aborted_at_once():
     handle, ended = answer_of(b"Content-Length: %d" % (65 * MIB))
     with serving(handle) as port:
-        refused_as_too_large(port)
+        rejected_as_too_large(port)
 
         assert ended.wait(5)
 
 
-def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
+def test_a_small_response_that_decompresses_to_a_large_one_does_not_fill_the_memory():
     packing = zlib.compressobj(wbits=31)
     first = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
     another = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
@@ -96,7 +96,7 @@ def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
     with serving(handle) as port:
         tracemalloc.start()
         try:
-            refused_as_too_large(port, gzip=True)
+            rejected_as_too_large(port, gzip=True)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -105,7 +105,7 @@ def test_a_small_answer_that_unpacks_to_a_large_one_does_not_fill_the_memory():
     assert peak < 200 * MIB
 
 
-def test_a_netrc_file_does_not_take_the_place_of_the_key(service, monkeypatch, tmp_path):
+def test_a_netrc_file_does_not_replace_the_key(service, monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("default login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -114,7 +114,7 @@ def test_a_netrc_file_does_not_take_the_place_of_the_key(service, monkeypatch, t
     assert service.requests[0].api_key == API_KEY
 
 
-def test_connections_are_kept_and_used_again(service):
+def test_connections_are_kept_alive_and_reused(service):
     service.latency = 0.01
     with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, max_concurrency=4) as embedder:
         for _ in range(5):

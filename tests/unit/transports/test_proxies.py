@@ -1,4 +1,4 @@
-"""The proxy that the environment names: what goes through it and what it is told."""
+"""The proxy set in the environment: which requests use it, and what it receives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def proxy(service, monkeypatch):
 
 @pytest.fixture
 def locked_proxy(service, monkeypatch):
-    """A proxy that asks for credentials, and a function that names it with some."""
+    """A proxy that requires credentials, and a function that sets it with some."""
     proxy = ForwardProxy({"service.test": port_of(service)}, CREDENTIALS)
     with serving(proxy.serve) as port:
 
@@ -67,14 +67,16 @@ def ask(root=ROOT):
     ],
 )
 @pytest.mark.parametrize("named", ["http://proxy:3128", "proxy:3128"])
-def test_the_proxy_of_the_environment_is_used_where_it_should(monkeypatch, root, proxy, named):
+def test_the_proxy_from_the_environment_is_used_for_the_right_hosts(
+    monkeypatch, root, proxy, named
+):
     monkeypatch.setenv("HTTPS_PROXY", named)
     monkeypatch.setenv("NO_PROXY", "inside.example,gateway:8443")
 
     assert environment_proxy(root) == proxy
 
 
-def test_a_proxy_of_another_kind_is_refused_before_anything_is_sent(monkeypatch):
+def test_a_proxy_of_another_kind_is_rejected_before_anything_is_sent(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"socks5://{CREDENTIALS}@127.0.0.1:1080")
 
     with pytest.raises(InputError, match=r"socks5.*NO_PROXY") as caught:
@@ -83,7 +85,7 @@ def test_a_proxy_of_another_kind_is_refused_before_anything_is_sent(monkeypatch)
     assert "proxy-password" not in str(caught.value)
 
 
-def test_requests_to_a_plain_host_go_through_the_proxy(service, proxy):
+def test_requests_to_an_http_host_use_the_proxy(service, proxy):
     assert ask().dense.shape == (1, 1024)
 
     [head] = proxy.heads
@@ -92,7 +94,7 @@ def test_requests_to_a_plain_host_go_through_the_proxy(service, proxy):
 
 
 @pytest.mark.parametrize("exempt", ["service.test", ".test", "*"])
-def test_a_host_that_no_proxy_names_is_asked_directly(service, proxy, monkeypatch, exempt):
+def test_a_host_in_no_proxy_is_called_directly(service, proxy, monkeypatch, exempt):
     resolve = socket.getaddrinfo
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *args, **named: resolve("127.0.0.1", *args, **named)
@@ -105,7 +107,7 @@ def test_a_host_that_no_proxy_names_is_asked_directly(service, proxy, monkeypatc
     assert len(service.requests) == 1
 
 
-def test_credentials_of_the_proxy_go_to_the_proxy(service, locked_proxy):
+def test_credentials_of_the_proxy_are_sent_to_the_proxy(service, locked_proxy):
     proxy, name = locked_proxy
     name(CREDENTIALS)
 
@@ -116,7 +118,7 @@ def test_credentials_of_the_proxy_go_to_the_proxy(service, locked_proxy):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_refusal_by_the_proxy_shows_no_credentials(locked_proxy, scheme):
+def test_an_error_of_the_proxy_shows_no_credentials(locked_proxy, scheme):
     proxy, name = locked_proxy
     name("someone:wrong-password")
 
@@ -129,7 +131,7 @@ def test_a_refusal_by_the_proxy_shows_no_credentials(locked_proxy, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_not_there_shows_no_credentials(monkeypatch, scheme):
+def test_an_unreachable_proxy_shows_no_credentials(monkeypatch, scheme):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv(
@@ -142,11 +144,11 @@ def test_a_proxy_that_is_not_there_shows_no_credentials(monkeypatch, scheme):
     assert "proxy-password" not in str(caught.value)
 
 
-def test_a_tunnel_is_asked_for_without_the_key(locked_proxy):
+def test_a_tunnel_is_requested_without_the_key(locked_proxy):
     proxy, name = locked_proxy
     name(CREDENTIALS)
 
-    # The emulator speaks no TLS, so that it ends with the tunnel.
+    # The emulator has no TLS, so the connection ends after the tunnel is established.
     with pytest.raises(ConnectionFailedError):
         ask("https://service.test/api/v1")
 
@@ -155,7 +157,7 @@ def test_a_tunnel_is_asked_for_without_the_key(locked_proxy):
     assert API_KEY not in proxy.heads[0]
 
 
-def test_a_netrc_file_does_not_take_the_place_of_the_key_behind_a_proxy(
+def test_a_netrc_file_does_not_replace_the_key_behind_a_proxy(
     service, proxy, monkeypatch, tmp_path
 ):
     netrc = tmp_path / "netrc"
