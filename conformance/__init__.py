@@ -1,1 +1,1 @@
-"""Asks the real service whether what the emulator claims is true, and reports where they differ."""
+"""Compares the emulator with the real service, and reports the differences."""

@@ -1,4 +1,4 @@
-"""The command line: `python -m conformance`, which asks before it spends."""
+"""The command line: `python -m conformance`, which asks for confirmation before it spends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from conformance.budget import MOST_TOKENS, Budget, cost
+from conformance.budget import MAX_TOKENS, Budget, cost
 from conformance.calls import HIDDEN_KEY, Address
 from conformance.compatible import compatible_questions
 from conformance.findings import DIFFERENCES, Finding
@@ -34,7 +34,7 @@ _WORKSPACE_HOSTS = ".maas.aliyuncs.com"
 
 _INTENT = """\
 {questions} questions to {host} ({region}), in {requests} requests.
-They are expected to be billed about {expected:,} tokens, and never {limit:,} or more:
+Expected to be billed: about {expected:,} tokens, and never {limit:,} or more:
 {cost}."""
 
 
@@ -44,21 +44,21 @@ def main(
     env: Mapping[str, str] = os.environ,
     ask: Callable[[str], str] = input,
     questions: Sequence[Question] | None = None,
-    limit: int = MOST_TOKENS,
+    limit: int = MAX_TOKENS,
     pause: float = _PAUSE,
 ) -> int:
-    """Run the probe and return the exit status.
+    """Run the comparison and return the exit status.
 
     Args:
-        arguments: Those of the command line.
+        arguments: The command-line arguments.
         env: The environment variables.
-        ask: Shows a question to the person who runs this and returns the answer.
-        questions: What is asked; all questions where not given.
-        limit: Tokens that are never reached.
+        ask: Prompts the user and returns the reply.
+        questions: The questions; all by default.
+        limit: The number of tokens that is never reached.
         pause: Seconds to wait after a 429.
 
     Returns:
-        0 where nothing differs, 1 where something does, 2 where it could not run.
+        0 if nothing differs, 1 if something does, 2 if it could not run.
     """
     options = _parser().parse_args(arguments)
     burst = env.get("BURST") == "1"
@@ -67,7 +67,9 @@ def main(
     try:
         _check_folder(options.report)
         address, region = _address(env)
-        run = Run(datetime.now(timezone.utc), region, _host_shown(address.root), __version__, burst)
+        run = Run(
+            datetime.now(timezone.utc), region, _public_host(address.root), __version__, burst
+        )
         findings, budget = _findings(in_order(questions), address, run, env, ask, limit, pause)
         report = render(findings, run, budget).replace(address.api_key, HIDDEN_KEY)
         options.report.write_text(report, encoding="utf-8")
@@ -88,24 +90,24 @@ def _findings(
     pause: float,
 ) -> tuple[list[Finding], Budget]:
     emulated = asyncio.run(ask_emulator(questions, address.api_key))
-    expected = sum(reply.tokens for replies in emulated for reply in replies)
+    expected = sum(response.tokens for responses in emulated for response in responses)
     print(
         _INTENT.format(
             questions=len(questions),
             host=run.host,
             region=run.region,
-            requests=sum(question.burst or len(question.calls) for question in questions),
+            requests=sum(question.burst or len(question.requests) for question in questions),
             expected=expected,
             limit=limit,
             cost=cost(limit, run.region),
         ),
         flush=True,
     )
-    if env.get("YES") != "1" and not _agreed(ask):
-        raise CannotRunError("Nothing was sent. YES=1 answers for you.")
+    if env.get("YES") != "1" and not _is_confirmed(ask):
+        raise CannotRunError("Nothing was sent. Set YES=1 to skip the confirmation.")
     budget = Budget(limit)
     findings = asyncio.run(
-        ask_service(questions, emulated, address, budget, tell=_tell, pause=pause)
+        ask_service(questions, emulated, address, budget, on_finding=_print_finding, pause=pause)
     )
     return findings, budget
 
@@ -115,7 +117,9 @@ def _address(env: Mapping[str, str]) -> tuple[Address, str]:
     if not api_key:
         raise CannotRunError(f"{API_KEY_VARIABLE} is not set.")
     if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
-        raise CannotRunError(f"{API_KEY_VARIABLE} holds characters that no key has.")
+        raise CannotRunError(
+            f"{API_KEY_VARIABLE} contains spaces, control or non-ASCII characters."
+        )
     workspace = env.get(WORKSPACE_VARIABLE) or None
     endpoint = find_endpoint("native", base_url=None, region=None, workspace=workspace, env=env)
     root = endpoint.root
@@ -124,45 +128,48 @@ def _address(env: Mapping[str, str]) -> tuple[Address, str]:
 
 def _check_folder(report: Path) -> None:
     if not report.parent.is_dir():
-        raise CannotRunError(f"There is no folder {report.parent} for the report.")
+        raise CannotRunError(f"The folder {report.parent} for the report does not exist.")
 
 
-def _region_of(root: str, asked: str) -> str:
-    """Return the region of a root: that of its host where the host tells, else the one asked."""
+def _region_of(root: str, configured: str) -> str:
+    """Return the region of the host, or the configured one if the host does not name it."""
     host = urlsplit(root).hostname or ""
     regions = [name for name, url in SHARED_HOSTS.items() if urlsplit(url).hostname == host]
     if host.endswith(_WORKSPACE_HOSTS):
         regions = [host.removesuffix(_WORKSPACE_HOSTS).rpartition(".")[2]]
-    return asked if asked in regions or not regions else regions[0]
+    return configured if configured in regions or not regions else regions[0]
 
 
-def _host_shown(root: str) -> str:
-    """Return the host of a root, without the workspace in its name."""
+def _public_host(root: str) -> str:
+    """Return the host of a root, with the workspace redacted."""
     host = urlsplit(root).netloc
     if not host.endswith(_WORKSPACE_HOSTS):
         return host
     return "{workspace}." + host.partition(".")[2]
 
 
-def _agreed(ask: Callable[[str], str]) -> bool:
+def _is_confirmed(ask: Callable[[str], str]) -> bool:
     try:
         return ask("Send them? [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, RuntimeError):  # standard input is closed
         return False
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     print(f"  {finding.verdict:<14} {finding.question.title}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m conformance",
-        description="Asks the real service what the emulator claims. It costs tokens.",
-        epilog="YES=1 asks nothing before it spends; BURST=1 also provokes a 429.",
+        description="Compares the emulator with the real service. It costs tokens.",
+        epilog="YES=1 skips the confirmation; BURST=1 also provokes a 429.",
     )
     parser.add_argument(
-        "--report", type=Path, default=Path("conformance-report.md"), help="the file (%(default)s)"
+        "--report",
+        type=Path,
+        default=Path("conformance-report.md"),
+        help="file to write (%(default)s)",
     )
     return parser
 

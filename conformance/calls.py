@@ -1,6 +1,6 @@
-"""One HTTP request and its raw answer, without the library's own client in between.
+"""Sends one HTTP request and returns its raw response, without the client of this package.
 
-The key goes into one header. Where an answer repeats it, it is replaced before anyone can see it.
+The key is sent in one header. If a response contains it, it is redacted.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Protocol = Literal["native", "compatible"]
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request that is to be sent.
+class Request:
+    """A request to send.
 
     Attributes:
-        body: What is sent as JSON; bytes are sent as they are.
-        protocol: Below which root the path is.
-        path: The path.
+        body: The body, sent as JSON; bytes are sent unchanged.
+        protocol: The protocol, which determines the root of the URL.
+        path: The path below the root.
         method: The HTTP method.
-        key: Which key goes along.
-        scheme: What stands before the key.
-        headers: More headers.
-        most_tokens: The most tokens that it can be billed; `None` for one for each byte.
-        timeout: Seconds until it counts as unanswered.
+        key: Which key to send.
+        scheme: The scheme of the `Authorization` header.
+        headers: Additional headers.
+        max_tokens: The most tokens it can be billed; `None` for one per byte.
+        timeout: Seconds to wait for the response.
     """
 
     body: Any
@@ -53,41 +53,41 @@ class Call:
     key: Literal["right", "wrong", "none"] = "right"
     scheme: str = "Bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
-    most_tokens: int | None = None
+    max_tokens: int | None = None
     timeout: float = 60.0
 
     @cached_property
     def raw(self) -> bytes:
-        """The bytes that are sent."""
+        """The bytes of the body."""
         if isinstance(self.body, bytes):
             return self.body
         return json.dumps(self.body, ensure_ascii=False).encode()
 
     @property
     def token_bound(self) -> int:
-        """The most tokens that it can be billed: no token is shorter than a byte."""
-        return len(self.raw) if self.most_tokens is None else self.most_tokens
+        """The most tokens it can be billed: a token has at least one byte."""
+        return len(self.raw) if self.max_tokens is None else self.max_tokens
 
 
 @dataclass(frozen=True)
-class Reply:
-    """A raw answer.
+class Response:
+    """A raw response.
 
     Attributes:
-        status: The HTTP status; 0 where there was no answer.
-        headers: The headers; names in lower case.
-        body: The body, unpacked.
-        fault: Why there was no answer; else empty.
+        status: The HTTP status; 0 if there was no response.
+        headers: The headers, with lower-case names.
+        body: The decompressed body.
+        error: Why there was no response; empty if there was one.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    fault: str = ""
+    error: str = ""
 
     @cached_property
     def json(self) -> Any:
-        """The body's JSON, or `None` where it is none."""
+        """The parsed JSON of the body, or `None` if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -95,115 +95,115 @@ class Reply:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it carries vectors, by either protocol."""
-        answer = self.json
-        if self.status != 200 or not isinstance(answer, dict) or answer.get("code"):
+        """Whether it contains vectors, in either protocol."""
+        parsed = self.json
+        if self.status != 200 or not isinstance(parsed, dict) or parsed.get("code"):
             return False
-        return "output" in answer or "data" in answer
+        return "output" in parsed or "data" in parsed
 
     @property
     def code(self) -> str:
-        """The code of the refusal; empty where there is none."""
-        return str(self._refusal.get("code") or "")
+        """The error code; empty if there is none."""
+        return str(self._error.get("code") or "")
 
     @property
     def message(self) -> str:
-        """The message of the refusal; the beginning of a body that is not JSON."""
+        """The error message; the start of the body if it is not JSON."""
         if not isinstance(self.json, dict):
             return self.body[:100].decode("utf-8", "replace")
-        return str(self._refusal.get("message") or "")
+        return str(self._error.get("message") or "")
 
     @property
     def tokens(self) -> int:
-        """The tokens that were billed, as the answer says."""
+        """The billed tokens according to the response."""
         usage = self.json.get("usage") if isinstance(self.json, dict) else None
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         return tokens if isinstance(tokens, int) else 0
 
     @property
-    def _refusal(self) -> Mapping[str, Any]:
-        answer = self.json if isinstance(self.json, dict) else {}
-        error = answer.get("error")
-        return error if isinstance(error, dict) else answer
+    def _error(self) -> Mapping[str, Any]:
+        parsed = self.json if isinstance(self.json, dict) else {}
+        error = parsed.get("error")
+        return error if isinstance(error, dict) else parsed
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where requests go, and with which key.
+    """The address and the key for requests.
 
     Attributes:
         root: The root of the native protocol.
         api_key: The key.
-        workspace: The workspace's id, or `None`.
+        workspace: The workspace id, or `None`.
     """
 
     root: str
     api_key: str = field(repr=False)
     workspace: str | None = None
 
-    def url(self, call: Call) -> str | None:
-        """Return where a call goes; `None` where no root of its protocol is known."""
-        if call.protocol == "native":
-            return self.root + call.path
+    def url(self, request: Request) -> str | None:
+        """Return the URL of a request; `None` if the root of its protocol is unknown."""
+        if request.protocol == "native":
+            return self.root + request.path
         if not self.root.endswith(NATIVE_ROOT):
             return None
-        return self.root.removesuffix(NATIVE_ROOT) + COMPATIBLE_ROOT + call.path
+        return self.root.removesuffix(NATIVE_ROOT) + COMPATIBLE_ROOT + request.path
 
-    def headers(self, call: Call) -> dict[str, str]:
-        """Return the headers of a call."""
+    def headers(self, request: Request) -> dict[str, str]:
+        """Return the headers of a request."""
         headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": f"qwen-embed-conformance/{__version__}",
         }
-        if call.key != "none":
-            key = self.api_key if call.key == "right" else WRONG_KEY
-            headers["Authorization"] = f"{call.scheme} {key}"
+        if request.key != "none":
+            key = self.api_key if request.key == "right" else WRONG_KEY
+            headers["Authorization"] = f"{request.scheme} {key}"
         if self.workspace:
             headers["X-DashScope-WorkSpace"] = self.workspace
-        return {**headers, **call.headers}
+        return {**headers, **request.headers}
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return a session that shows answers as they are."""
+    """Return a session that does not decompress responses or keep cookies."""
     return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def send(session: aiohttp.ClientSession, address: Address, call: Call) -> Reply:
-    """Send a call and return its answer; never raises for what the network does."""
-    url = address.url(call)
+async def send(session: aiohttp.ClientSession, address: Address, request: Request) -> Response:
+    """Send a request and return its response; network errors are not raised."""
+    url = address.url(request)
     if url is None:
-        return Reply(0, fault="no root of this protocol is known for the address")
+        return Response(0, error="the address of this protocol is unknown")
     try:
-        # A redirect is not followed: the key would go along.
+        # Redirects are not followed, because the key would be sent with them.
         async with session.request(
-            call.method,
+            request.method,
             url,
-            data=io.BytesIO(call.raw) if call.method == "POST" else None,
-            headers=address.headers(call),
+            data=io.BytesIO(request.raw) if request.method == "POST" else None,
+            headers=address.headers(request),
             allow_redirects=False,
             proxy=environment_proxy(address.root),
-            timeout=aiohttp.ClientTimeout(total=call.timeout),
+            timeout=aiohttp.ClientTimeout(total=request.timeout),
         ) as response:
             body = await response.read()
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return _without_key(Reply(response.status, headers, body), address.api_key)
+            return _without_key(Response(response.status, headers, body), address.api_key)
     except asyncio.TimeoutError:
-        return Reply(0, fault=f"none within {call.timeout:g} seconds")
+        return Response(0, error=f"timeout after {request.timeout:g} seconds")
     except (aiohttp.ClientError, OSError) as error:
-        return Reply(0, fault=f"none: {type(error).__name__}")
+        return Response(0, error=type(error).__name__)
 
 
-def _without_key(reply: Reply, api_key: str) -> Reply:
-    headers = {name: value.replace(api_key, HIDDEN_KEY) for name, value in reply.headers.items()}
-    body = _unpacked(reply).replace(api_key.encode(), HIDDEN_KEY.encode())
-    return Reply(reply.status, headers, body)
+def _without_key(response: Response, api_key: str) -> Response:
+    headers = {name: value.replace(api_key, HIDDEN_KEY) for name, value in response.headers.items()}
+    body = _decompressed(response).replace(api_key.encode(), HIDDEN_KEY.encode())
+    return Response(response.status, headers, body)
 
 
-def _unpacked(reply: Reply) -> bytes:
-    if reply.headers.get("content-encoding", "").lower() != "gzip":
-        return reply.body
+def _decompressed(response: Response) -> bytes:
+    if response.headers.get("content-encoding", "").lower() != "gzip":
+        return response.body
     try:
-        return gzip.decompress(reply.body)
+        return gzip.decompress(response.body)
     except (OSError, EOFError, zlib.error):
-        return reply.body
+        return response.body

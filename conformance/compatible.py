@@ -1,14 +1,14 @@
-"""The questions about the OpenAI-compatible protocol, and what the documentation says of it."""
+"""The questions about the OpenAI-compatible protocol, with the documented facts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conformance import observations as see
-from conformance.calls import COMPATIBLE_PATH, Call, Reply
+from conformance import observations as obs
+from conformance.calls import COMPATIBLE_PATH, Request, Response
 from conformance.observations import Observation, Observe, of_success
-from conformance.question import Mark, Question
+from conformance.question import Certainty, Question
 from conformance.questions import INSTRUCT, TEXT, UNKNOWN_WORKSPACE, V4, embed
 
 MODULE = "qwen_embed/emulator/dialects/openai.py"
@@ -16,11 +16,11 @@ MODULE = "qwen_embed/emulator/dialects/openai.py"
 _ERROR = "error(code, message, param, type)"
 
 
-def ask(given: Any, model: str = V4, **options: Any) -> Call:
-    """Return the call that asks for vectors by this protocol."""
+def ask(contents: Any, model: str = V4, **options: Any) -> Request:
+    """Return a request for vectors with this protocol."""
     sent = {key: options.pop(key) for key in ("key", "headers") if key in options}
-    return Call(
-        {"model": model, "input": given, **options},
+    return Request(
+        {"model": model, "input": contents, **options},
         protocol="compatible",
         path=COMPATIBLE_PATH,
         **sent,
@@ -28,19 +28,19 @@ def ask(given: Any, model: str = V4, **options: Any) -> Call:
 
 
 def compatible_questions() -> list[Question]:
-    """Return the questions with the answers that are documented."""
-    return [*_successes(), *_refusals()]
+    """Return the questions, with the documented facts."""
+    return [*_successes(), *_errors()]
 
 
 def _question(
     title: str,
-    calls: Sequence[Call],
+    requests: Sequence[Request],
     observe: Observe,
     expected: Mapping[str, tuple[str, ...]],
-    mark: Mark = "documented",
+    certainty: Certainty = "documented",
 ) -> Question:
     title = f"Compatible: {title}"
-    return Question(title, tuple(calls), observe, MODULE, mark=mark, expected=expected)
+    return Question(title, tuple(requests), observe, MODULE, certainty=certainty, expected=expected)
 
 
 def _successes() -> list[Question]:
@@ -48,10 +48,10 @@ def _successes() -> list[Question]:
     ok = {"status": ("200",)}
     return [
         _question(
-            "text_type, instruct and output_type as extra fields raise no error and do nothing",
+            "text_type, instruct and output_type as extra fields raise no error and have no effect",
             [ask([TEXT]), ask([TEXT], text_type="query", instruct=INSTRUCT, output_type="sparse")],
             of_success(_of_extra_fields),
-            {**ok, "they leave the vector": ("exactly", "nearly"), "sparse vectors": ("no",)},
+            {**ok, "same vector": ("exactly", "nearly"), "sparse vectors": ("no",)},
             "guess",
         ),
         _question(
@@ -60,87 +60,89 @@ def _successes() -> list[Question]:
             of_success(_of_encodings),
             {
                 **ok,
-                "float gives": ("list",),
-                "base64 gives": ("str", "list"),
-                "both are one vector": ("exactly", "nearly"),
+                "float returns": ("list",),
+                "base64 returns": ("str", "list"),
+                "both are the same vector": ("exactly", "nearly"),
             },
             "unknown",
         ),
         _question(
-            "whether a vector is the native one of a document",
+            "whether a vector equals the native one of a document",
             [ask([TEXT]), embed([TEXT])],
             of_success(
-                lambda replies: Observation({"as the native one": see.dense_alike(*replies)})
+                lambda responses: Observation(
+                    {"equals the native one": obs.dense_alike(*responses)}
+                )
             ),
-            {**ok, "as the native one": ("exactly", "nearly")},
+            {**ok, "equals the native one": ("exactly", "nearly")},
             "guess",
         ),
         _question(
-            "the form of a success: names, order",
+            "the format of a success: keys, order",
             [ask(six)],
-            of_success(lambda replies: Observation(see.success_shape(replies[0]))),
+            of_success(lambda responses: Observation(obs.success_shape(responses[0]))),
             {
                 **ok,
-                "names in the body": ("data, id, model, object, usage",),
-                "names in a row": ("embedding, index, object",),
-                "names in usage": ("prompt_tokens, total_tokens",),
-                "a row for each text": ("yes",),
-                "kind of content": ("application/json",),
+                "keys of the body": ("data, id, model, object, usage",),
+                "keys of an item": ("embedding, index, object",),
+                "keys of usage": ("prompt_tokens, total_tokens",),
+                "one vector per text": ("yes",),
+                "media type": ("application/json",),
             },
         ),
         _question(
-            "a single text that is not in a list",
+            "a single text without a list",
             [ask("a")],
-            of_success(lambda replies: Observation({"rows": str(len(see.rows(replies[0])))})),
-            {**ok, "rows": ("1",)},
+            of_success(lambda responses: Observation({"items": str(len(obs.items(responses[0])))})),
+            {**ok, "items": ("1",)},
         ),
         _question(
             "`dimensions`",
             [ask([TEXT], dimensions=256)],
-            of_success(lambda replies: Observation({"row": see.length(replies[0])})),
-            {**ok, "row": ("256 numbers, unit length", "256 numbers, not unit length")},
+            of_success(lambda responses: Observation({"vector": obs.length(responses[0])})),
+            {**ok, "vector": ("256 numbers, unit length", "256 numbers, not unit length")},
         ),
     ]
 
 
-def _of_extra_fields(replies: Sequence[Reply]) -> Observation:
-    plain, extra = replies
+def _of_extra_fields(responses: Sequence[Response]) -> Observation:
+    plain, extra = responses
     return Observation(
         {
-            "they leave the vector": see.dense_alike(plain, extra),
-            "sparse vectors": see.yes("sparse_embedding" in see.rows(extra)[0]),
+            "same vector": obs.dense_alike(plain, extra),
+            "sparse vectors": obs.yes("sparse_embedding" in obs.items(extra)[0]),
         }
     )
 
 
-def _of_encodings(replies: Sequence[Reply]) -> Observation:
-    floats, packed = replies
+def _of_encodings(responses: Sequence[Response]) -> Observation:
+    floats, packed = responses
     return Observation(
         {
-            "float gives": type(see.rows(floats)[0]["embedding"]).__name__,
-            "base64 gives": type(see.rows(packed)[0]["embedding"]).__name__,
-            "both are one vector": see.dense_alike(floats, packed),
+            "float returns": type(obs.items(floats)[0]["embedding"]).__name__,
+            "base64 returns": type(obs.items(packed)[0]["embedding"]).__name__,
+            "both are the same vector": obs.dense_alike(floats, packed),
         }
     )
 
 
-def _refusals() -> list[Question]:
+def _errors() -> list[Question]:
     return [
         _question(
             "an empty text",
             [ask([""])],
-            _of_refusal,
+            _of_error,
             {"status": ("400",)},
             "unknown",
         ),
         _question(
             "a wrong key",
             [ask(["a"], key="wrong")],
-            _of_refusal,
+            _of_error,
             {
                 "status": ("401",),
                 "code": ("invalid_api_key",),
-                "names in the body": (f"{_ERROR}, request_id",),
+                "keys of the body": (f"{_ERROR}, request_id",),
             },
         ),
         _question(
@@ -150,44 +152,44 @@ def _refusals() -> list[Question]:
             {
                 "status": ("400",),
                 "code": ("InvalidParameter", "invalid_parameter_error"),
-                "names in the body": (f"{_ERROR}, id, request_id",),
-                "the cap named": ("10",),
+                "keys of the body": (f"{_ERROR}, id, request_id",),
+                "named cap": ("10",),
             },
         ),
         _question(
-            "an encoding_format that does not exist",
+            "an unknown encoding_format",
             [ask(["a"], encoding_format="int8")],
-            _of_refusal,
-            {"status": ("400",), "names in the body": ("error(message, type), request_id",)},
+            _of_error,
+            {"status": ("400",), "keys of the body": ("error(message, type), request_id",)},
         ),
         _question(
-            "no access: a workspace that does not exist",
+            "no access: an unknown workspace",
             [ask(["a"], headers=UNKNOWN_WORKSPACE)],
-            _of_refusal,
+            _of_error,
             {
                 "status": ("401", "403"),
-                "names in the body": ("error(code, id, message, type)",),
+                "keys of the body": ("error(code, id, message, type)",),
             },
         ),
         _question(
             "token ids",
             [ask([[1820, 9987]])],
-            _of_refusal,
+            _of_error,
             {"status": ("400",), "code": ("InvalidParameter", "invalid_parameter_error")},
         ),
         _question(
-            "a model that does not exist",
+            "an unknown model",
             [ask(["a"], "text-embedding-v0")],
-            _of_refusal,
+            _of_error,
             {"status": ("400", "404"), "code": ("model_not_found", "model_not_supported")},
         ),
     ]
 
 
-def _of_refusal(replies: Sequence[Reply]) -> Observation:
-    return Observation(see.refusal_shape(replies[0]))
+def _of_error(responses: Sequence[Response]) -> Observation:
+    return Observation(obs.error_shape(responses[0]))
 
 
-def _of_cap(replies: Sequence[Reply]) -> Observation:
-    shape = see.refusal_shape(replies[0])
-    return Observation({**shape, "the cap named": see.cap_named(replies[0])})
+def _of_cap(responses: Sequence[Response]) -> Observation:
+    shape = obs.error_shape(responses[0])
+    return Observation({**shape, "named cap": obs.cap_named(responses[0])})

@@ -1,4 +1,4 @@
-"""What comes of comparing the service's answers with the documentation and the emulator's."""
+"""Compares the service's responses with the documentation and the emulator."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from conformance.calls import Call, Reply
-from conformance.observations import OUTCOME, WORDS, Facts
+from conformance.calls import Request, Response
+from conformance.observations import MESSAGE, OUTCOME, Facts
 from conformance.question import Question
 from conformance.questions import V4
 
 Verdict = Literal[
-    "differs", "words differ", "same", "not available", "not offered", "not provoked", "not asked"
+    "differs", "message differs", "same", "not available", "not offered", "not provoked", "skipped"
 ]
 
-DIFFERENCES: tuple[Verdict, ...] = ("differs", "words differ")
+DIFFERENCES: tuple[Verdict, ...] = ("differs", "message differs")
 
-_CLOSED = re.compile(r"ModelNotFound|Model\.|AccessDenied|AllocationQuota\.FreeTierOnly")
+_INACCESSIBLE = re.compile(r"ModelNotFound|Model\.|AccessDenied|AllocationQuota\.FreeTierOnly")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one question came to.
+    """The result of one question.
 
     Attributes:
         question: The question.
-        verdict: Whether the two are the same, or why that is not known.
+        verdict: Whether the two are the same, or why they were not compared.
         differing: The names of the facts that differ.
-        service: What the service answered, as facts.
-        reference: The answers that are right for each fact: the documented ones, else the
-            emulator's.
-        notes: What was seen at the service besides.
-        replies: The service's raw answers.
-        emulated: The emulator's raw answers.
+        service: The facts of the service's responses.
+        reference: The expected values of each fact: the documented ones, otherwise the emulator's.
+        notes: More about the service's responses, not compared.
+        responses: The service's raw responses.
+        emulated: The emulator's raw responses.
     """
 
     question: Question
@@ -43,33 +42,35 @@ class Finding:
     service: Facts = field(default_factory=dict)
     reference: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: Facts = field(default_factory=dict)
-    replies: Sequence[Reply] = ()
-    emulated: Sequence[Reply] = ()
+    responses: Sequence[Response] = ()
+    emulated: Sequence[Response] = ()
 
 
-def compare(question: Question, replies: Sequence[Reply], emulated: Sequence[Reply]) -> Finding:
-    """Compare the service's answers with what is documented, and else with the emulator's."""
-    seen = question.observe(replies)
+def compare(
+    question: Question, responses: Sequence[Response], emulated: Sequence[Response]
+) -> Finding:
+    """Compare the service's responses with the documentation, otherwise with the emulator's."""
+    observed = question.observe(responses)
     reference = _reference(question, emulated)
     differing = tuple(
         name
-        for name in {**seen.facts, **reference}
-        if _tells(name, seen.facts, reference)
-        and not _holds(name, seen.facts.get(name, ""), reference)
+        for name in {**observed.facts, **reference}
+        if _is_comparable(name, observed.facts, reference)
+        and not _matches(name, observed.facts.get(name, ""), reference)
     )
     return Finding(
         question,
-        _reason_not_to_compare(question, replies, emulated) or _verdict(differing),
+        _reason_not_to_compare(question, responses, emulated) or _verdict(differing),
         differing,
-        seen.facts,
+        observed.facts,
         reference,
-        seen.notes,
-        replies,
+        observed.notes,
+        responses,
         emulated,
     )
 
 
-def _reference(question: Question, emulated: Sequence[Reply]) -> Mapping[str, tuple[str, ...]]:
+def _reference(question: Question, emulated: Sequence[Response]) -> Mapping[str, tuple[str, ...]]:
     facts = question.observe(emulated).facts
     return {**{name: (value,) for name, value in facts.items()}, **question.expected}
 
@@ -77,60 +78,63 @@ def _reference(question: Question, emulated: Sequence[Reply]) -> Mapping[str, tu
 def _verdict(differing: Sequence[str]) -> Verdict:
     if not differing:
         return "same"
-    return "words differ" if all(name.endswith(WORDS) for name in differing) else "differs"
+    return "message differs" if all(name.endswith(MESSAGE) for name in differing) else "differs"
 
 
-def _tells(name: str, service: Mapping[str, str], reference: Mapping[str, tuple[str, ...]]) -> bool:
-    """Return whether a fact is worth a line: where one side failed, only how it ended is."""
+def _is_comparable(
+    name: str, service: Mapping[str, str], reference: Mapping[str, tuple[str, ...]]
+) -> bool:
+    """Return whether to compare a fact; if one side failed, only the outcome is compared."""
     return (name in service and name in reference) or name.endswith(OUTCOME)
 
 
-def _holds(name: str, value: str, reference: Mapping[str, tuple[str, ...]]) -> bool:
-    right = reference.get(name, ("",))
-    if name.endswith(WORDS):
-        return _plain(value) in map(_plain, right)
-    return value in right
+def _matches(name: str, value: str, reference: Mapping[str, tuple[str, ...]]) -> bool:
+    expected = reference.get(name, ("",))
+    if name.endswith(MESSAGE):
+        return _normalized(value) in map(_normalized, expected)
+    return value in expected
 
 
-def _plain(message: str) -> str:
-    """Return a message without what the service's documentation drops or keeps at random."""
+def _normalized(message: str) -> str:
+    """Return a message without the differences that the service's own documentation has."""
     words = re.findall(r"\w+", message.casefold())
     return " ".join(word for word in words if word != "please")
 
 
 def _reason_not_to_compare(
-    question: Question, replies: Sequence[Reply], emulated: Sequence[Reply]
+    question: Question, responses: Sequence[Response], emulated: Sequence[Response]
 ) -> Verdict | None:
-    if question.burst and not any(reply.status == 429 for reply in replies):
+    if question.burst and not any(response.status == 429 for response in responses):
         return "not provoked"
     if question.burst:
         return None
-    asked = zip(question.calls, replies, strict=True)
-    offered = [_is_offered(reply) for call, reply in asked if call.protocol == "compatible"]
+    exchanges = zip(question.requests, responses, strict=True)
+    offered = [
+        _is_offered(response) for request, response in exchanges if request.protocol == "compatible"
+    ]
     if offered and not any(offered):
         return "not offered"
-    if any(reply.status == 429 for reply in replies):
+    if any(response.status == 429 for response in responses):
         return "not available"
-    closed = any(
-        _model(call) != V4 and _is_closed(reply) and not _is_closed(other)
-        for call, reply, other in zip(question.calls, replies, emulated, strict=True)
+    inaccessible = any(
+        _model(request) != V4 and _is_inaccessible(response) and not _is_inaccessible(other)
+        for request, response, other in zip(question.requests, responses, emulated, strict=True)
     )
-    return "not available" if closed else None
+    return "not available" if inaccessible else None
 
 
-def _model(call: Call) -> object:
-    return call.body.get("model", V4) if isinstance(call.body, dict) else V4
+def _model(request: Request) -> object:
+    return request.body.get("model", V4) if isinstance(request.body, dict) else V4
 
 
-def _is_offered(reply: Reply) -> bool:
-    """Return whether an answer is not a 404 for the path, which has no `error` in its body."""
-    return reply.status != 404 or (isinstance(reply.json, dict) and "error" in reply.json)
+def _is_offered(response: Response) -> bool:
+    """Return whether the path exists: a 404 for a path has no `error` in its body."""
+    return response.status != 404 or (isinstance(response.json, dict) and "error" in response.json)
 
 
-def _is_closed(reply: Reply) -> bool:
-    """Return whether this key may not use the model, or there is none of its name in the region.
+def _is_inaccessible(response: Response) -> bool:
+    """Return whether the key has no access to the model, or the region does not have it.
 
-    Nothing is asked where it may not use text-embedding-v4, so that a refusal of that model is not
-    one of the account.
+    Access to text-embedding-v4 is checked first, so its errors have other causes.
     """
-    return reply.status in (403, 404) and _CLOSED.match(reply.code) is not None
+    return response.status in (403, 404) and _INACCESSIBLE.match(response.code) is not None

@@ -1,7 +1,7 @@
-"""What is seen in raw answers: pure functions from answers to facts that can be compared.
+"""Pure functions from raw responses to facts that can be compared.
 
-A fact is a name and a few words. What differs from one vocabulary or one trained model to another
-(numbers of tokens, the values themselves) is no fact; where it is worth reading, it is a note.
+A fact is a name and a short value. Whatever depends on the vocabulary or the trained model (token
+counts, the numbers of a vector) is not compared; it can be a note.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from conformance.calls import Reply
+from conformance.calls import Response
 
 Facts = dict[str, str]
 
-WORDS = "words"
-"""The end of the name of a fact that is a message: told apart, since clients never go by it."""
+MESSAGE = "message"
+"""The suffix of facts that are messages: a separate verdict, because clients do not parse them."""
 
-OUTCOME = ("answer", "status", "code", WORDS, "shape")
-"""The ends of the names of facts that tell how a request ended."""
+OUTCOME = ("response", "status", "code", MESSAGE, "shape")
+"""The suffixes of facts that describe the outcome of a request."""
 
 _CAP = re.compile(r"larger than (\d+)")
 _RANGE = re.compile(r"Range of input length should be \[\d+, (\d+)\]")
@@ -32,112 +32,112 @@ _UNIT = 1e-3
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen in the answers to one question.
+    """What was observed in the responses to one question.
 
     Attributes:
-        facts: What is compared.
-        notes: What is only told.
+        facts: Compared.
+        notes: Only reported.
     """
 
     facts: Facts
     notes: Facts = field(default_factory=dict)
 
 
-Observe = Callable[[Sequence[Reply]], Observation]
+Observe = Callable[[Sequence[Response]], Observation]
 
 
 def yes(condition: object) -> str:
-    """Return the word for a condition."""
+    """Return `yes` or `no`."""
     return "yes" if condition else "no"
 
 
-def outcome(reply: Reply, label: str = "") -> Facts:
-    """Return how an answer ended: its status and, for a refusal, code and message."""
-    if reply.fault:
-        facts = {"answer": reply.fault}
-    elif reply.succeeded:
-        facts = {"status": str(reply.status)}
+def outcome(response: Response, label: str = "") -> Facts:
+    """Return the outcome: the status, and code and message of an error."""
+    if response.error:
+        facts = {"response": f"none ({response.error})"}
+    elif response.succeeded:
+        facts = {"status": str(response.status)}
     else:
-        facts = {"status": str(reply.status), "code": reply.code, WORDS: reply.message}
+        facts = {"status": str(response.status), "code": response.code, MESSAGE: response.message}
     return {f"{label} {name}".strip(): value for name, value in facts.items()}
 
 
 def outcomes(*labels: str) -> Observe:
-    """Return what tells how each of several answers ended, each under its label."""
+    """Return a function that observes the outcome of each response, under its label."""
 
-    def observe(replies: Sequence[Reply]) -> Observation:
+    def observe(responses: Sequence[Response]) -> Observation:
         facts: Facts = {}
-        for label, reply in zip(labels or ("",), replies, strict=True):
-            facts |= outcome(reply, label)
+        for label, response in zip(labels or ("",), responses, strict=True):
+            facts |= outcome(response, label)
         return Observation(facts)
 
     return observe
 
 
 def of_success(observe: Observe) -> Observe:
-    """Return what observes answers that all carry vectors, and else tells how they ended."""
+    """Apply `observe` if all responses succeeded; otherwise observe only their outcomes."""
 
-    def guarded(replies: Sequence[Reply]) -> Observation:
-        if not all(reply.succeeded for reply in replies):
+    def guarded(responses: Sequence[Response]) -> Observation:
+        if not all(response.succeeded for response in responses):
             labels = (
-                [""] if len(replies) == 1 else [f"request {n + 1}" for n in range(len(replies))]
+                [""] if len(responses) == 1 else [f"request {n + 1}" for n in range(len(responses))]
             )
-            return outcomes(*labels)(replies)
+            return outcomes(*labels)(responses)
         try:
-            seen = observe(replies)
+            observed = observe(responses)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            return Observation({"status": "200", "shape": f"not as promised: {error!r}"})
-        return Observation({"status": "200", **seen.facts}, seen.notes)
+            return Observation({"status": "200", "shape": f"unexpected format: {error!r}"})
+        return Observation({"status": "200", **observed.facts}, observed.notes)
 
     return guarded
 
 
-def refusal_shape(reply: Reply) -> Facts:
-    """Return how a refusal ended and which names its body has."""
-    return {**outcome(reply), "names in the body": names(reply.json)}
+def error_shape(response: Response) -> Facts:
+    """Return the outcome of an error response and the keys of its body."""
+    return {**outcome(response), "keys of the body": keys(response.json)}
 
 
-def cap_named(reply: Reply) -> str:
-    """Return the most texts that a refusal names."""
-    found = _CAP.search(reply.message)
+def cap_named(response: Response) -> str:
+    """Return the cap on texts that an error message names."""
+    found = _CAP.search(response.message)
     return found[1] if found else "none"
 
 
-def length_named(reply: Reply) -> str:
-    """Return the most tokens of a text that a refusal names."""
-    found = _RANGE.search(reply.message)
+def length_named(response: Response) -> str:
+    """Return the token limit of a text that an error message names."""
+    found = _RANGE.search(response.message)
     return found[1] if found else "none"
 
 
-def names(answer: Any) -> str:
-    """Return the names in an object, those of an `error` within it included.
+def keys(body: Any) -> str:
+    """Return the keys of an object, including those of its `error`.
 
     Example:
-        >>> names({"request_id": "7", "error": {"type": "a", "message": "b"}})
+        >>> keys({"request_id": "7", "error": {"type": "a", "message": "b"}})
         'error(message, type), request_id'
     """
-    if not isinstance(answer, Mapping):
+    if not isinstance(body, Mapping):
         return "no object"
-    inner = answer.get("error")
-    error = f"error({names(inner)})" if isinstance(inner, Mapping) else "error"
-    return ", ".join(error if name == "error" else name for name in sorted(answer))
+    inner = body.get("error")
+    error = f"error({keys(inner)})" if isinstance(inner, Mapping) else "error"
+    return ", ".join(error if name == "error" else name for name in sorted(body))
 
 
-def rows(reply: Reply) -> list[Mapping[str, Any]]:
-    """Return the rows of a success as they came, by either protocol."""
-    answer = reply.json
-    found = answer["output"]["embeddings"] if "output" in answer else answer["data"]
+def items(response: Response) -> list[Mapping[str, Any]]:
+    """Return the items of a success in the order received, in either protocol."""
+    body = response.json
+    found = body["output"]["embeddings"] if "output" in body else body["data"]
     return list(found)
 
 
-def index_of(row: Mapping[str, Any]) -> int:
-    """Return the number of the text that a row belongs to."""
-    return int(row["text_index"] if "text_index" in row else row["index"])
+def index_of(item: Mapping[str, Any]) -> int:
+    """Return the index of the text of an item."""
+    return int(item["text_index"] if "text_index" in item else item["index"])
 
 
-def dense(reply: Reply) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the dense rows in the order of the texts, shape `(texts, dimension)`."""
-    vectors = [_floats(row["embedding"]) for row in sorted(rows(reply), key=index_of)]
+def dense(response: Response) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the dense vectors in the order of the texts, shape `(texts, dimension)`."""
+    vectors = [_floats(item["embedding"]) for item in sorted(items(response), key=index_of)]
     return np.asarray(vectors, dtype=np.float64)
 
 
@@ -147,14 +147,14 @@ def _floats(embedding: Any) -> Any:
     return embedding
 
 
-def entries(reply: Reply, text_index: int = 0) -> list[Mapping[str, Any]]:
-    """Return the entries of one text's sparse vector as they came."""
-    [row] = [row for row in rows(reply) if index_of(row) == text_index]
-    return list(row["sparse_embedding"])
+def entries(response: Response, text_index: int = 0) -> list[Mapping[str, Any]]:
+    """Return the entries of one text's sparse vector in the order received."""
+    [item] = [item for item in items(response) if index_of(item) == text_index]
+    return list(item["sparse_embedding"])
 
 
-def dense_alike(first: Reply, second: Reply) -> str:
-    """Return whether two answers' first dense rows are alike: exactly, nearly or no."""
+def dense_alike(first: Response, second: Response) -> str:
+    """Return whether the first dense vectors are equal: exactly, nearly or no."""
     one, other = dense(first)[0], dense(second)[0]
     if one.shape != other.shape:
         return "no"
@@ -164,11 +164,11 @@ def dense_alike(first: Reply, second: Reply) -> str:
     return "nearly" if cosine >= _NEARLY else "no"
 
 
-def sparse_alike(first: Reply, second: Reply) -> str:
-    """Return whether two answers' first sparse rows are alike: exactly, nearly or no."""
+def sparse_alike(first: Response, second: Response) -> str:
+    """Return whether the first sparse vectors are equal: exactly, nearly or no."""
     one, other = (
-        {entry["index"]: float(entry["value"]) for entry in entries(reply)}
-        for reply in (first, second)
+        {entry["index"]: float(entry["value"]) for entry in entries(response)}
+        for response in (first, second)
     )
     if one == other:
         return "exactly"
@@ -177,66 +177,66 @@ def sparse_alike(first: Reply, second: Reply) -> str:
     return "nearly" if all(abs(one[index] - other[index]) < 0.01 for index in one) else "no"
 
 
-def same_indices(first: Reply, second: Reply) -> str:
-    """Return whether two answers' first sparse rows have the same indices."""
-    one, other = ({entry["index"] for entry in entries(reply)} for reply in (first, second))
+def same_indices(first: Response, second: Response) -> str:
+    """Return whether the first sparse vectors have the same indices."""
+    one, other = ({entry["index"] for entry in entries(response)} for response in (first, second))
     return yes(one == other)
 
 
-def length(reply: Reply) -> str:
-    """Return the length of the dense rows and whether they are unit vectors."""
-    vectors = dense(reply)
+def length(response: Response) -> str:
+    """Return the dimension of the dense vectors and whether they are unit vectors."""
+    vectors = dense(response)
     unit = abs(np.linalg.norm(vectors, axis=1) - 1).max() < _UNIT
     return f"{vectors.shape[1]} numbers, {'unit' if unit else 'not unit'} length"
 
 
-def norm(reply: Reply) -> str:
-    """Return the length of the first dense row as a vector."""
-    return f"{np.linalg.norm(dense(reply)[0]):.6f}"
+def norm(response: Response) -> str:
+    """Return the norm of the first dense vector."""
+    return f"{np.linalg.norm(dense(response)[0]):.6f}"
 
 
-def success_shape(reply: Reply) -> Facts:
-    """Return the form of a success with dense rows: names, types, order, kind of content."""
-    answer, found = reply.json, rows(reply)
-    indices = [index_of(row) for row in found]
-    vectors = dense(reply)
+def success_shape(response: Response) -> Facts:
+    """Return the format of a success with dense vectors: keys, types, order, media type."""
+    body, found = response.json, items(response)
+    indices = [index_of(item) for item in found]
+    vectors = dense(response)
     return {
-        "names in the body": names(answer),
-        "names in a row": ", ".join(sorted({name for row in found for name in row})),
-        "names in usage": ", ".join(sorted(answer["usage"])),
-        "a row for each text": yes(sorted(indices) == list(range(len(found)))),
-        "rows in the order of the texts": yes(indices == sorted(indices)),
-        "numbers are single precision": yes(
+        "keys of the body": keys(body),
+        "keys of an item": ", ".join(sorted({key for item in found for key in item})),
+        "keys of usage": ", ".join(sorted(body["usage"])),
+        "one vector per text": yes(sorted(indices) == list(range(len(found)))),
+        "vectors in the order of the texts": yes(indices == sorted(indices)),
+        "numbers are float32": yes(
             np.array_equal(vectors.astype(np.float32).astype(np.float64), vectors)
         ),
-        "kind of content": media_type(reply),
+        "media type": media_type(response),
     }
 
 
-def media_type(reply: Reply) -> str:
-    """Return the kind of content that an answer says it has, without its parameters."""
-    return reply.headers.get("content-type", "none").partition(";")[0].strip().lower()
+def media_type(response: Response) -> str:
+    """Return the media type of a response, without its parameters."""
+    return response.headers.get("content-type", "none").partition(";")[0].strip().lower()
 
 
-def sparse_shape(reply: Reply, text: str, vocabulary: int, largest: float) -> Observation:
-    """Return the form of the first sparse row.
+def sparse_shape(response: Response, text: str, vocabulary: int, largest: float) -> Observation:
+    """Return the format of the first sparse vector.
 
     Args:
-        reply: The answer.
+        response: The response.
         text: The text, in lower case.
-        vocabulary: The number below which every index is said to be.
-        largest: The value that none is said to exceed.
+        vocabulary: The documented upper bound of the indices, exclusive.
+        largest: The documented upper bound of the values.
     """
-    found = entries(reply)
+    found = entries(response)
     indices = [entry["index"] for entry in found]
     values = [entry["value"] for entry in found]
-    places = [text.find(str(entry["token"]).strip(" ▁Ġ").lower()) for entry in found]
-    in_text = [place for place in places if place >= 0]
+    positions = [text.find(str(entry["token"]).strip(" ▁Ġ").lower()) for entry in found]
+    in_text = [position for position in positions if position >= 0]
     return Observation(
         {
-            "names in an entry": ", ".join(sorted({name for entry in found for name in entry})),
+            "keys of an entry": ", ".join(sorted({key for entry in found for key in entry})),
             "an index is repeated": yes(len(set(indices)) < len(indices)),
-            f"indices are whole numbers below {vocabulary}": yes(
+            f"indices are integers below {vocabulary}": yes(
                 all(isinstance(index, int) and 0 <= index < vocabulary for index in indices)
             ),
             f"values are above 0 and at most {largest}": yes(

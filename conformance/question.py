@@ -1,4 +1,4 @@
-"""What a question is: the calls that ask it, what is looked at in the answers, who claims what."""
+"""A question: its requests, what to observe in the responses, and the expected facts."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from conformance.calls import Call
+from conformance.calls import Request
 from conformance.observations import Observe
 
-Mark = Literal["guess", "unknown", "one source", "documented"]
-"""How well the answer is known: an inference, not at all, by one good source, confirmed."""
+Certainty = Literal["guess", "unknown", "one source", "documented"]
+"""How certain the emulator's behaviour is: inferred, unknown, from one source, or documented."""
 
-MARKS: tuple[Mark, ...] = ("guess", "unknown", "one source", "documented")
-"""The least certain first, which is the order of asking."""
+CERTAINTIES: tuple[Certainty, ...] = ("guess", "unknown", "one source", "documented")
+"""The least certain first, which is the order of the questions."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One thing that is asked of both the service and the emulator.
+    """One comparison of the service and the emulator.
 
     Attributes:
-        title: What is asked.
-        calls: The requests that ask it, one after the other.
-        observe: What is looked at in their answers.
-        module: The module of the emulator that claims an answer.
-        mark: How well the answer is known.
-        expected: What the documentation says: the answers that are right for a fact. What it says
-            nothing of is compared with what the emulator answers.
-        burst: How often the first call is sent at one time; 0 for calls in turn.
+        title: The question.
+        requests: The requests, sent one after the other.
+        observe: Extracts the facts from their responses.
+        module: The module of the emulator to change if the service differs.
+        certainty: How certain the emulator's behaviour is.
+        expected: The documented values of facts. Other facts are compared with the emulator's.
+        burst: How many copies of the first request to send at once; 0 to send all in turn.
     """
 
     title: str
-    calls: tuple[Call, ...]
+    requests: tuple[Request, ...]
     observe: Observe
     module: str
-    mark: Mark = "documented"
+    certainty: Certainty = "documented"
     expected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     burst: int = 0

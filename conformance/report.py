@@ -1,4 +1,4 @@
-"""The report: what differs first, each with the module to change, then what was sent and said."""
+"""The report: the differences, each with the module to change, then all requests and responses."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from datetime import datetime
 from typing import Any
 
 from conformance.budget import Budget, cost
-from conformance.calls import Call, Reply
+from conformance.calls import Request, Response
 from conformance.findings import DIFFERENCES, Finding, Verdict
 from conformance.question import Question
 
 EXCERPT = 300
-"""Characters of a body that are shown."""
+"""The number of characters of a body that are shown."""
 
 _ORDER: tuple[Verdict, ...] = (
     "differs",
-    "words differ",
+    "message differs",
     "same",
     "not available",
     "not provoked",
     "not offered",
-    "not asked",
+    "skipped",
 )
 _MEANINGS: dict[Verdict, str] = {
     "differs": "**differs**",
-    "words differ": "**words differ**: status and code are the same",
+    "message differs": "**message differs**: status and code are the same",
     "same": "same",
-    "not available": "not compared: the account may not use the model here, or was throttled",
-    "not provoked": "not compared: no 429 came",
-    "not offered": "not offered by what was asked",
-    "not asked": "not asked: it could have led above the budget",
+    "not available": "not compared: the account has no access to the model here, or was throttled",
+    "not provoked": "not compared: there was no 429",
+    "not offered": "not compared: the host does not have this protocol",
+    "skipped": "skipped: it might have exceeded the budget",
 }
 _CELL = 200
 _LONGEST_LIST = 3
@@ -42,14 +42,14 @@ _LONGEST_STRING = 120
 
 @dataclass(frozen=True)
 class Run:
-    """When and where a report was made.
+    """When and where a comparison ran.
 
     Attributes:
-        at: When.
-        region: The region asked.
-        host: The host asked, without the workspace in its name.
+        at: The time.
+        region: The region.
+        host: The host, with the workspace redacted.
         version: The version of this package.
-        burst: Whether a 429 was to be provoked.
+        burst: Whether the burst that provokes a 429 was included.
     """
 
     at: datetime
@@ -73,10 +73,10 @@ def render(findings: Sequence[Finding], run: Run, budget: Budget) -> str:
             "",
             *_table(ordered),
             "",
-            "## What differs",
+            "## Differences",
             "",
             *([line for each in differing for line in _difference(each)] or ["Nothing.", ""]),
-            "## What was sent and said",
+            "## Requests and responses",
             "",
             *(line for finding in ordered for line in _exchanges(finding)),
         ]
@@ -84,7 +84,7 @@ def render(findings: Sequence[Finding], run: Run, budget: Budget) -> str:
 
 
 def tally(findings: Sequence[Finding]) -> str:
-    """Return how many questions came to what, in a line."""
+    """Return the number of questions with each verdict, in one line."""
     counts = Counter(finding.verdict for finding in findings)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
 
@@ -97,10 +97,10 @@ def _heading(findings: Sequence[Finding], run: Run, budget: Budget) -> Iterator[
     yield f"- Tokens billed: {budget.spent:,} ({cost(budget.spent, run.region)})"
     yield f"- Questions: {tally(findings)}"
     if not run.burst:
-        yield "- Not asked without `BURST=1`: the code of a 429, and whether it has `Retry-After`"
+        yield "- Skipped without `BURST=1`: the code of a 429, and whether it has `Retry-After`"
     yield (
-        "- Not asked for their price: texts of the exact limit; texts above 128,000 tokens "
-        "(qwen3.7). That a refused request is not billed cannot be seen in its answer."
+        "- Skipped because of their price: texts of exactly the limit; texts above 128,000 tokens "
+        "(qwen3.7). Whether rejected requests are billed is not visible in a response."
     )
 
 
@@ -114,107 +114,109 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _shown(finding: Finding) -> Sequence[str]:
-    """Return the names of the facts that a row of the table has room for."""
+    """Return the names of the facts to show in the summary table."""
     if finding.verdict in DIFFERENCES:
         return finding.differing
     return list(finding.service)
 
 
 def _service(finding: Finding) -> str:
-    return _facts({name: finding.service.get(name, "nothing") for name in _shown(finding)})
+    return _facts({name: finding.service.get(name, "no value") for name in _shown(finding)})
 
 
 def _reference(finding: Finding) -> str:
-    return _facts({name: _right(finding, name) for name in _shown(finding)})
+    return _facts({name: _expected(finding, name) for name in _shown(finding)})
 
 
-def _right(finding: Finding, name: str) -> str:
-    """Return the answers that are right for a fact, and whether they are so by documentation."""
-    right = " or ".join(finding.reference.get(name, ("nothing",)))
-    return f"{right} (documented)" if name in finding.question.expected else right
+def _expected(finding: Finding, name: str) -> str:
+    """Return the expected values of a fact, and whether they are documented."""
+    expected = " or ".join(finding.reference.get(name, ("no value",)))
+    return f"{expected} (documented)" if name in finding.question.expected else expected
 
 
 def _facts(facts: dict[str, str]) -> str:
     return "; ".join(f"{name}: {value or 'empty'}" for name, value in facts.items())
 
 
-def _cell(text: str, most: int = EXCERPT) -> str:
-    return " ".join(_cut(text, most).replace("|", "\\|").split())
+def _cell(text: str, limit: int = EXCERPT) -> str:
+    return " ".join(_shortened(text, limit).replace("|", "\\|").split())
 
 
 def _difference(finding: Finding) -> Iterator[str]:
     yield f"### {finding.question.title}"
     yield ""
-    yield f"Known so far as: {finding.question.mark}. To change: `{finding.question.module}`."
+    yield f"Certainty: {finding.question.certainty}. To change: `{finding.question.module}`."
     yield ""
     yield "| fact | service | emulator |"
     yield "|---|---|---|"
     for name in finding.differing:
-        value = finding.service.get(name, "nothing")
-        yield f"| {_cell(name)} | {_cell(value)} | {_cell(_right(finding, name))} |"
+        value = finding.service.get(name, "no value")
+        yield f"| {_cell(name)} | {_cell(value)} | {_cell(_expected(finding, name))} |"
     yield ""
 
 
 def _exchanges(finding: Finding) -> Iterator[str]:
-    if not finding.replies:
+    if not finding.responses:
         return
     yield f"### {finding.question.title}"
     yield ""
     for name, value in finding.notes.items():
-        yield f"- {name}: {_cut(value, EXCERPT)}"
+        yield f"- {name}: {_shortened(value, EXCERPT)}"
     if finding.notes:
         yield ""
     yield "```text"
-    for place, call in enumerate(finding.question.calls):
-        yield _sent(call)
-        yield f"  service:  {_said(_telling(finding.replies, place, finding.question))}"
+    for index, request in enumerate(finding.question.requests):
+        yield _request_line(request)
+        shown = _representative(finding.responses, index, finding.question)
+        yield f"  service:  {_response_line(shown)}"
         if finding.emulated and finding.verdict in DIFFERENCES:
-            yield f"  emulator: {_said(_telling(finding.emulated, place, finding.question))}"
+            shown = _representative(finding.emulated, index, finding.question)
+            yield f"  emulator: {_response_line(shown)}"
     yield "```"
     yield ""
 
 
-def _telling(replies: Sequence[Reply], place: int, question: Question) -> Reply:
-    """Return the answer to a call; to one sent many times, the first that was throttled."""
+def _representative(responses: Sequence[Response], index: int, question: Question) -> Response:
+    """Return the response to a request; of a burst, the first that was throttled."""
     if not question.burst:
-        return replies[place]
-    return next((reply for reply in replies if reply.status == 429), replies[0])
+        return responses[index]
+    return next((response for response in responses if response.status == 429), responses[0])
 
 
-def _sent(call: Call) -> str:
-    key = "" if call.key == "right" else f" [key: {call.key}]"
-    headers = "".join(f" [{name}: {value}]" for name, value in call.headers.items())
-    return f"{call.method} {call.path}{key}{headers} {_excerpt(call.raw)}".rstrip()
+def _request_line(request: Request) -> str:
+    key = "" if request.key == "right" else f" [key: {request.key}]"
+    headers = "".join(f" [{name}: {value}]" for name, value in request.headers.items())
+    return f"{request.method} {request.path}{key}{headers} {_excerpt(request.raw)}".rstrip()
 
 
-def _said(reply: Reply) -> str:
-    if reply.fault:
-        return f"no answer ({reply.fault})"
-    kind = reply.headers.get("content-type", "no content-type")
-    return f"{reply.status} {kind} {_excerpt(reply.body)}".rstrip()
+def _response_line(response: Response) -> str:
+    if response.error:
+        return f"no response ({response.error})"
+    media_type = response.headers.get("content-type", "no content-type")
+    return f"{response.status} {media_type} {_excerpt(response.body)}".rstrip()
 
 
 def _excerpt(body: bytes) -> str:
-    """Return the beginning of a body, its vectors and long texts left out."""
+    """Return the start of a body, with vectors and long texts elided."""
     try:
         text = json.dumps(_elided(json.loads(body)), ensure_ascii=False)
     except (ValueError, RecursionError):
         text = body[: 4 * EXCERPT].decode("utf-8", "replace")
-    # A body must not be able to end the block in which it is shown.
-    return " ".join(_cut(text, EXCERPT).replace("```", "'''").split())
+    # A body must not close the code block in which it is shown.
+    return " ".join(_shortened(text, EXCERPT).replace("```", "'''").split())
 
 
-def _elided(part: Any) -> Any:
-    if isinstance(part, dict):
-        return {name: _elided(value) for name, value in part.items()}
-    if isinstance(part, list):
-        shown = [_elided(value) for value in part[: _LONGEST_LIST - 1]]
-        rest = len(part) - len(shown)
-        return [_elided(value) for value in part] if rest <= 1 else [*shown, f"… {rest} more"]
-    if isinstance(part, str) and len(part) > EXCERPT:
-        return f"{part[:_LONGEST_STRING]}… {len(part)} characters"
-    return part
+def _elided(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _elided(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        shown = [_elided(inner) for inner in value[: _LONGEST_LIST - 1]]
+        rest = len(value) - len(shown)
+        return [_elided(inner) for inner in value] if rest <= 1 else [*shown, f"… {rest} more"]
+    if isinstance(value, str) and len(value) > EXCERPT:
+        return f"{value[:_LONGEST_STRING]}… {len(value)} characters"
+    return value
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,4 +1,4 @@
-"""The questions about the compatible protocol, put to answers as they are documented."""
+"""The questions about the compatible protocol, with documented responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from conformance.calls import Reply
+from conformance.calls import Response
 from conformance.compatible import compatible_questions
 from conformance.findings import Finding, compare
 from conformance.probe import ask_emulator
@@ -17,7 +17,7 @@ from conformance.probe import ask_emulator
 JSON = {"content-type": "application/json; charset=utf-8"}
 VECTOR = np.ones(256, dtype=np.float32) / 16
 
-REFUSALS = {
+ERRORS = {
     "a wrong key": (
         401,
         b'{"error": {"message": "Incorrect API key provided. ", "type": "invalid_request_error", '
@@ -30,12 +30,12 @@ REFUSALS = {
         b'"type": "InvalidParameter", "param": null, "code": "InvalidParameter"}, '
         b'"id": "7", "request_id": "7"}',
     ),
-    "an encoding_format that does not exist": (
+    "an unknown encoding_format": (
         400,
         b"""{"error": {"message": "'encoding_format' only support with [float, base64]", """
         b'"type": "invalid_request_error"}, "request_id": "7"}',
     ),
-    "no access: a workspace that does not exist": (
+    "no access: an unknown workspace": (
         401,
         b'{"error": {"message": "Access denied: Either you are not authorized to access this '
         b'workspace, or the workspace does not exist.", "id": "7", '
@@ -49,82 +49,82 @@ def question(ending: str):
     return found
 
 
-def compared(ending: str, *replies: Reply) -> Finding:
-    """What comes of these answers of the service, beside those of the emulator."""
-    asked = question(ending)
-    [emulated] = asyncio.run(ask_emulator([asked], "sk-test"))
-    return compare(asked, replies, emulated)
+def compared(ending: str, *responses: Response) -> Finding:
+    """Compare these responses of the service with those of the emulator."""
+    found = question(ending)
+    [emulated] = asyncio.run(ask_emulator([found], "sk-test"))
+    return compare(found, responses, emulated)
 
 
-def success(count=1, embedding=None) -> Reply:
-    row = {"embedding": VECTOR.tolist() if embedding is None else embedding, "object": "embedding"}
+def success(count=1, embedding=None) -> Response:
+    item = {"embedding": VECTOR.tolist() if embedding is None else embedding, "object": "embedding"}
     body = {
-        "data": [{**row, "index": index} for index in range(count)],
+        "data": [{**item, "index": index} for index in range(count)],
         "model": "text-embedding-v4",
         "object": "list",
         "usage": {"prompt_tokens": 1, "total_tokens": 1},
         "id": "7",
     }
-    return Reply(200, JSON, json.dumps(body).encode())
+    return Response(200, JSON, json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("ending", REFUSALS)
-def test_a_refusal_as_documented_is_the_same(ending):
-    status, body = REFUSALS[ending]
+@pytest.mark.parametrize("ending", ERRORS)
+def test_a_documented_error_is_the_same(ending):
+    status, body = ERRORS[ending]
 
-    assert compared(ending, Reply(status, JSON, body)).verdict == "same"
-
-
-def test_a_refusal_of_another_form_differs():
-    status, _ = REFUSALS["a wrong key"]
-    _, body = REFUSALS["no access: a workspace that does not exist"]
-
-    found = compared("a wrong key", Reply(status, JSON, body))
-
-    assert (found.verdict, found.differing) == ("differs", ("words", "names in the body"))
+    assert compared(ending, Response(status, JSON, body)).verdict == "same"
 
 
-def test_what_is_not_documented_is_compared_with_the_emulator():
+def test_an_error_of_another_format_differs():
+    status, _ = ERRORS["a wrong key"]
+    _, body = ERRORS["no access: an unknown workspace"]
+
+    found = compared("a wrong key", Response(status, JSON, body))
+
+    assert (found.verdict, found.differing) == ("differs", ("message", "keys of the body"))
+
+
+def test_undocumented_facts_are_compared_with_the_emulator():
     body = (
         b'{"error": {"message": "No.", "type": "InvalidParameter", "param": null, "code": "Odd"}}'
     )
 
-    found = compared("an empty text", Reply(400, JSON, body))
+    found = compared("an empty text", Response(400, JSON, body))
 
-    assert found.differing == ("code", "words", "names in the body")
+    assert found.differing == ("code", "message", "keys of the body")
     assert found.reference["status"] == ("400",)
     assert found.reference["code"] == ("InvalidParameter",)
 
 
-def test_a_success_as_documented_is_the_same():
-    assert compared("names, order", success(6)).verdict == "same"
+def test_a_documented_success_is_the_same():
+    assert compared("keys, order", success(6)).verdict == "same"
     assert compared("`dimensions`", success()).verdict == "same"
 
 
 @pytest.mark.parametrize("packed", [None, base64.b64encode(VECTOR.tobytes()).decode()])
-def test_base64_may_be_floats(packed):
+def test_base64_or_floats_are_the_same(packed):
     found = compared("base64 or floats", success(), success(embedding=packed))
 
     assert found.verdict == "same"
 
 
-def test_another_vector_behind_base64_differs():
+def test_a_different_vector_in_base64_differs():
     packed = base64.b64encode((-VECTOR).tobytes()).decode()
 
     found = compared("base64 or floats", success(), success(embedding=packed))
 
-    assert found.differing == ("both are one vector",)
+    assert found.differing == ("both are the same vector",)
 
 
 def test_extra_fields_that_change_the_vector_differ():
     other = success(embedding=(-VECTOR).tolist())
 
-    found = compared("raise no error and do nothing", success(), other)
+    found = compared("raise no error and have no effect", success(), other)
 
-    assert found.differing == ("they leave the vector",)
+    assert found.differing == ("same vector",)
 
 
 def test_a_404_without_an_error_object_is_not_offered():
-    reply = Reply(404, JSON, b'{"code": "NotFound", "message": "no", "request_id": "7"}')
+    response = Response(404, JSON, b'{"code": "NotFound", "message": "no", "request_id": "7"}')
 
-    assert compared("a wrong key", reply).verdict == "not offered"
+    assert compared("a wrong key", response).verdict == "not offered"

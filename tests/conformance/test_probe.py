@@ -1,4 +1,4 @@
-"""The probe with another emulator in the place of the service."""
+"""The comparison with another emulator instead of the service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(tmp_path):
 
 
 def asking(*beginnings: str) -> list[Question]:
-    """The questions whose titles begin so."""
+    """Return the questions whose titles start with one of these."""
     return [
         question
         for question in [*native_questions(burst=True), *compatible_questions()]
@@ -44,23 +44,23 @@ def asking(*beginnings: str) -> list[Question]:
 
 
 def probe(service, report, *beginnings, env=(), **options) -> int:
-    asked = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": service.native_url, "YES": "1"}
+    settings = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": service.native_url, "YES": "1"}
     if beginnings:
         options["questions"] = asking(*beginnings)
         assert options["questions"]
-    return main(["--report", str(report)], env={**asked, **dict(env)}, pause=0.01, **options)
+    return main(["--report", str(report)], env={**settings, **dict(env)}, pause=0.01, **options)
 
 
 def differences(report: Path) -> dict[str, str]:
-    """What the report says of each question that differs."""
-    section = report.read_text(encoding="utf-8").split("## What differs")[1]
-    parts = section.split("## What was sent")[0].split("### ")[1:]
+    """Return the section of the report about each difference, by title."""
+    section = report.read_text(encoding="utf-8").split("## Differences")[1]
+    parts = section.split("## Requests and responses")[0].split("### ")[1:]
     return {part.partition("\n")[0]: part for part in parts}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[int, Path, str]:
-    """A probe with all questions: its exit status, its report, and what it printed."""
+    """Run all questions; return the exit status, the report, and the output."""
     report = tmp_path_factory.mktemp("whole") / "report.md"
     printed = io.StringIO()
     with (
@@ -82,20 +82,20 @@ def test_against_another_emulator_nothing_differs(whole):
     assert 0 < billed < 20_000
     assert f"{billed:,} tokens billed" in output
     assert "code: invalid_api_key (documented)" in text
-    assert "Not asked without `BURST=1`" in text
+    assert "Skipped without `BURST=1`" in text
     assert not re.search(r"\[(-?0\.\d+, ){3}", text)
 
 
 def test_every_question_is_compared(whole):
     _, report, _ = whole
 
-    rows = report.read_text(encoding="utf-8").split("## What differs")[0].splitlines()
+    rows = report.read_text(encoding="utf-8").split("## Differences")[0].splitlines()
     answered = [row for row in rows if row.startswith("| ")][1:]
     assert len(answered) == len([*native_questions(burst=False), *compatible_questions()])
     assert [row for row in answered if not row.endswith("| same |")] == []
 
 
-def test_numbers_in_reply_to_base64_are_no_difference(service, report):
+def test_printed_numbers_for_base64_are_no_difference(service, report):
     service.base64_as_floats = True
 
     assert probe(service, report, "Compatible: encoding_format base64") == SAME
@@ -106,34 +106,34 @@ def test_a_difference_of_the_compatible_protocol_names_its_module(service, repor
 
     assert probe(service, report, "Compatible: more texts") == DIFFERENT
     [found] = differences(report).values()
-    assert "| the cap named | 6 | 10 (documented) |" in found
+    assert "| named cap | 6 | 10 (documented) |" in found
     assert "To change: `qwen_embed/emulator/dialects/openai.py`" in found
 
 
-def test_the_least_known_is_asked_first(whole):
+def test_the_least_certain_comes_first(whole):
     _, _, output = whole
 
-    told = [line for line in output.splitlines() if line.startswith("  ")]
-    assert "said to hang" in told[0]
-    assert "raise no error and do nothing" in told[1]
+    titles = [line for line in output.splitlines() if line.startswith("  ")]
+    assert "reported to hang" in titles[0]
+    assert "raise no error and have no effect" in titles[1]
 
 
-def test_a_cap_that_moved_is_found_and_named(service, report):
+def test_a_changed_cap_is_found_and_named(service, report):
     service.set_model("text-embedding-v4", texts_per_request=6)
 
     assert probe(service, report, "text-embedding-v4: 10 texts") == DIFFERENT
 
     [found] = differences(report).values()
-    assert "| the cap named | 6 | 10 |" in found
+    assert "| named cap | 6 | 10 |" in found
     assert "`qwen_embed/models.py`" in found
 
 
-def test_rows_out_of_order_are_found(service, report):
+def test_vectors_out_of_order_are_found(service, report):
     service.shuffle = True
 
-    assert probe(service, report, "The form of a success") == DIFFERENT
+    assert probe(service, report, "The format of a success") == DIFFERENT
     [found] = differences(report).values()
-    assert "| rows in the order of the texts | no | yes |" in found
+    assert "| vectors in the order of the texts | no | yes |" in found
 
 
 def test_repeated_indices_are_found(service, report):
@@ -145,23 +145,23 @@ def test_repeated_indices_are_found(service, report):
     assert "`qwen_embed/emulator/vectors/sparse.py`" in found
 
 
-def test_a_failure_is_found_with_what_was_said(service, report):
+def test_an_error_is_found_and_quoted(service, report):
     service.fail_next(2, status=500, code="SystemError", message="Broken | here.")
 
-    # The first failure meets the request that asks whether anything is let in.
+    # The first error hits the request that checks the access.
     assert probe(service, report, "`parameters` empty") == DIFFERENT
     [found] = differences(report).values()
     assert "| status | 500 | 200 |" in found
-    assert "| words | Broken \\| here. | nothing |" in found
+    assert "| message | Broken \\| here. | no value |" in found
     assert "To change: `qwen_embed/emulator/dialects/native.py`" in found
     assert '"SystemError"' in report.read_text(encoding="utf-8")
 
 
-def test_a_message_in_other_words_is_told_apart(service, report):
+def test_a_different_message_has_its_own_verdict(service, report):
     service.fail_next(2, status=400, code="InvalidParameter", message="No such dimension.")
 
     assert probe(service, report, "A dimension of 0") == DIFFERENT
-    assert "**words differ**" in report.read_text(encoding="utf-8")
+    assert "**message differs**" in report.read_text(encoding="utf-8")
 
 
 def test_please_makes_no_difference(service, report):
@@ -170,7 +170,7 @@ def test_please_makes_no_difference(service, report):
         2, status=400, code="InvalidParameter", message=message.replace("Range", "Please range")
     )
 
-    assert probe(service, report, "A lone space") == SAME
+    assert probe(service, report, "A single space") == SAME
 
 
 def test_a_lost_connection_is_a_difference_and_no_crash(service, report):
@@ -178,41 +178,41 @@ def test_a_lost_connection_is_a_difference_and_no_crash(service, report):
     service.drop_next()
 
     assert probe(service, report, "`parameters` empty") == DIFFERENT
-    assert "no answer" in report.read_text(encoding="utf-8")
+    assert "no response" in report.read_text(encoding="utf-8")
 
 
-def test_an_answer_of_another_form_is_a_difference_and_no_crash(service, report):
+def test_a_response_of_another_format_is_a_difference_and_no_crash(service, report):
     service.fail_next()
     service.fail_next(status=200, body=b'{"output": {"embeddings": [7]}}')
 
-    assert probe(service, report, "Accept-Encoding", "The form") == DIFFERENT
-    assert "not as promised" in differences(report)[asking("The form")[0].title]
+    assert probe(service, report, "Accept-Encoding", "The format") == DIFFERENT
+    assert "unexpected format" in differences(report)[asking("The format")[0].title]
 
 
 @pytest.mark.parametrize("body", [b"<html>502</html>", b"[]", b"7", b""])
-def test_bodies_that_are_no_refusal_are_differences(service, report, body):
+def test_bodies_without_an_error_are_differences(service, report, body):
     service.fail_next()
     service.fail_next(status=404, body=body)
 
     assert probe(service, report, "An empty list") == DIFFERENT
 
 
-def test_a_model_that_the_account_may_not_use_is_no_difference(service, report):
+def test_a_model_without_access_is_no_difference(service, report):
     service.fail_next()
     service.fail_next(2, status=403, code="Model.AccessDenied", message="no")
 
     assert probe(service, report, "text-embedding-v2: 25 texts") == SAME
-    assert "the account may not use the model" in report.read_text(encoding="utf-8")
+    assert "the account has no access to the model" in report.read_text(encoding="utf-8")
 
 
-def test_a_refused_workspace_is_a_difference(service, report):
+def test_a_rejected_workspace_is_a_difference(service, report):
     service.fail_next()
     service.fail_next(status=403, code="AccessDenied", message="no")
 
-    assert probe(service, report, "A workspace") == DIFFERENT
+    assert probe(service, report, "An unknown workspace") == DIFFERENT
 
 
-def test_a_429_is_waited_out(service, report):
+def test_a_429_is_retried(service, report):
     service.fail_next()
     service.fail_next(2, status=429, code="Throttling.RateQuota", message="later")
 
@@ -220,14 +220,14 @@ def test_a_429_is_waited_out(service, report):
     assert "| same |" in report.read_text(encoding="utf-8")
 
 
-def test_a_burst_compares_the_refusals(service, report):
+def test_a_burst_compares_the_429s(service, report):
     service.set_quota(requests_per_minute=600)
 
     assert probe(service, report, "A burst", env={"BURST": "1"}) == SAME
     text = report.read_text(encoding="utf-8")
     assert "codes: Throttling.RateQuota; Retry-After: absent" in text
     assert "service:  429 application/json" in text
-    assert "Not asked without" not in text
+    assert "Skipped without" not in text
 
 
 def test_every_module_that_a_question_names_exists():
@@ -256,16 +256,16 @@ def test_a_retry_after_is_found(service, report):
 
 def test_a_burst_that_provokes_nothing_says_so(service, report):
     assert probe(service, report, "A burst", env={"BURST": "1"}) == SAME
-    assert "no 429 came" in report.read_text(encoding="utf-8")
+    assert "there was no 429" in report.read_text(encoding="utf-8")
 
 
-def test_without_being_wanted_there_is_no_burst():
+def test_there_is_no_burst_unless_it_is_enabled():
     asked = native_questions(burst=False)
 
     assert [question for question in asked if question.burst] == []
 
 
-def test_a_key_that_the_service_repeats_is_hidden(service, report, capsys):
+def test_a_key_in_a_response_is_redacted(service, report, capsys):
     service.fail_next()
     service.fail_next(status=400, code="Odd", message=f"Your key {KEY}.", headers={"X-Key": KEY})
 
@@ -282,15 +282,15 @@ def test_the_budget_is_never_reached(service, report):
     text = report.read_text(encoding="utf-8")
     billed = int(re.search(r"Tokens billed: ([\d,]+)", text)[1].replace(",", ""))
     assert billed < 2_000
-    assert "not asked: it could have led above the budget" in text
+    assert "skipped: it might have exceeded the budget" in text
 
 
-def test_it_says_what_it_costs_before_it_asks(service, report, capsys):
+def test_it_prints_the_cost_before_it_asks_for_confirmation(service, report, capsys):
     def ask(question):
         assert "Send them?" in question
-        said = capsys.readouterr().out
-        assert "never 20,000 or more" in said
-        assert "0.0140 CNY" in said
+        output = capsys.readouterr().out
+        assert "never 20,000 or more" in output
+        assert "0.0140 CNY" in output
         return "y"
 
     assert probe(service, report, "`parameters` empty", env={"YES": ""}, ask=ask) == SAME
@@ -310,7 +310,7 @@ def test_anything_but_yes_sends_nothing(service, report, ask):
     assert not report.exists()
 
 
-def test_a_closed_standard_input_means_no(service, report):
+def test_a_closed_standard_input_sends_nothing(service, report):
     env = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": service.native_url}
 
     ended = subprocess.run(
@@ -328,7 +328,7 @@ def test_a_closed_standard_input_means_no(service, report):
     assert "Traceback" not in ended.stderr
 
 
-def test_an_account_in_arrears_ends_it_at_once(service, report, capsys):
+def test_an_overdue_balance_stops_it_at_once(service, report, capsys):
     service.fail_next(status=400, code="Arrearage", message="Access denied.")
 
     assert probe(service, report) == COULD_NOT_RUN
@@ -336,7 +336,7 @@ def test_an_account_in_arrears_ends_it_at_once(service, report, capsys):
     assert "Arrearage" in capsys.readouterr().err
 
 
-def test_a_wrong_key_ends_it_at_once(service, report, capsys):
+def test_a_wrong_key_stops_it_at_once(service, report, capsys):
     service.api_key = "sk-other"
 
     assert probe(service, report) == COULD_NOT_RUN
@@ -345,28 +345,28 @@ def test_a_wrong_key_ends_it_at_once(service, report, capsys):
 
 
 @pytest.mark.parametrize(
-    ("env", "complaint"),
+    ("env", "message"),
     [
         ({}, "DASHSCOPE_API_KEY is not set"),
-        ({"DASHSCOPE_API_KEY": "sk-é"}, "no key has"),
+        ({"DASHSCOPE_API_KEY": "sk-é"}, "non-ASCII characters"),
         ({"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_REGION": "mars"}, "no shared host"),
         (
             {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": "http://127.0.0.1:9", "YES": "1"},
-            "gave no answer",
+            "did not respond",
         ),
     ],
 )
-def test_what_keeps_it_from_running_is_told_in_a_line(env, complaint, report, capsys):
+def test_what_prevents_a_run_is_reported_in_one_line(env, message, report, capsys):
     assert main(["--report", str(report)], env=env, questions=asking("`parameters` e")) == 2
 
     error = capsys.readouterr().err
-    assert complaint in error
+    assert message in error
     assert KEY not in error
     assert not report.exists()
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "host"),
     [
         ({}, "dashscope.aliyuncs.com (cn-beijing)"),
         ({"DASHSCOPE_REGION": "intl"}, "dashscope-intl.aliyuncs.com (ap-southeast-1)"),
@@ -380,16 +380,16 @@ def test_what_keeps_it_from_running_is_told_in_a_line(env, complaint, report, ca
         ),
     ],
 )
-def test_it_says_whom_it_asks(env, said, report, capsys):
+def test_it_prints_the_host_and_the_region(env, host, report, capsys):
     env = {"DASHSCOPE_API_KEY": KEY, **env}
 
     questions = asking("`parameters` e")
     status = main(["--report", str(report)], env=env, ask=lambda _: "n", questions=questions)
 
     assert status == COULD_NOT_RUN
-    assert said in capsys.readouterr().out
+    assert host in capsys.readouterr().out
 
 
-def test_a_report_that_has_no_folder_is_told_before_anything_is_sent(service, tmp_path):
+def test_a_missing_folder_of_the_report_is_an_error_before_anything_is_sent(service, tmp_path):
     assert probe(service, tmp_path / "none" / "report.md") == COULD_NOT_RUN
     assert service.requests == []

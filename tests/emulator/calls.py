@@ -1,4 +1,4 @@
-"""One HTTP request to an emulator, with nothing of the library's client in it."""
+"""Sends plain HTTP requests to an emulator, without the client of this package."""
 
 import json
 import urllib.error
@@ -29,11 +29,11 @@ class Response:
 
     @property
     def vectors(self) -> np.ndarray:
-        return np.array([row["embedding"] for row in self.json["output"]["embeddings"]])
+        return np.array([item["embedding"] for item in self.json["output"]["embeddings"]])
 
 
 def read_request(body, models):
-    """What the native protocol reads in a body."""
+    """Return the request that the native protocol reads in a body."""
     return Native().read(body, models)
 
 
@@ -71,7 +71,7 @@ def embed(service: Emulator, texts, **parameters) -> Response:
 
 
 def post_openai(service: Emulator, body, *, key=KEY, **headers) -> Response:
-    """Send a body by the OpenAI-compatible protocol."""
+    """Send a body with the OpenAI-compatible protocol."""
     return post(service, body, key=key, url=f"{service.openai_url}/embeddings", **headers)
 
 

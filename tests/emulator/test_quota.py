@@ -17,64 +17,66 @@ def clock():
     return Clock()
 
 
-def spent(quota, times, tokens=1):
-    """How many of so many requests are let through."""
-    passed = 0
+def allowed_of(quota, times, tokens=1):
+    """Return how many of `times` requests are allowed."""
+    allowed = 0
     for _ in range(times):
         try:
             quota.spend(tokens)
         except ApiError:
             continue
-        passed += 1
-    return passed
+        allowed += 1
+    return allowed
 
 
-def test_a_second_of_requests_is_let_through_at_once(clock):
-    assert spent(Quota(600, None, clock), 50) == 10
+def test_one_second_of_requests_is_allowed_at_once(clock):
+    assert allowed_of(Quota(600, None, clock), 50) == 10
 
 
-def test_requests_come_back_as_time_passes(clock):
+def test_the_quota_refills_as_time_passes(clock):
     quota = Quota(600, None, clock)
-    spent(quota, 50)
+    allowed_of(quota, 50)
     clock.now += 0.3
-    assert spent(quota, 50) == 3
+    assert allowed_of(quota, 50) == 3
 
 
-def test_no_more_than_a_second_is_saved_up(clock):
+def test_no_more_than_one_second_accumulates(clock):
     quota = Quota(600, None, clock)
     clock.now += 3600
-    assert spent(quota, 50) == 10
+    assert allowed_of(quota, 50) == 10
 
 
-def test_a_rate_below_one_a_second_lets_one_through_at_a_time(clock):
+def test_a_rate_below_one_per_second_allows_one_at_a_time(clock):
     quota = Quota(6, None, clock)
-    assert spent(quota, 5) == 1
+    assert allowed_of(quota, 5) == 1
     clock.now += 9.9
-    assert spent(quota, 5) == 0
+    assert allowed_of(quota, 5) == 0
     clock.now += 0.1
-    assert spent(quota, 5) == 1
+    assert allowed_of(quota, 5) == 1
 
 
-def test_tokens_have_a_quota_of_their_own(clock):
-    assert spent(Quota(None, 6000, clock), 50, tokens=30) == 3
+def test_tokens_have_their_own_quota(clock):
+    assert allowed_of(Quota(None, 6000, clock), 50, tokens=30) == 3
 
 
-def test_a_request_above_a_second_of_tokens_passes_when_nothing_is_owed_and_is_paid_off(clock):
+def test_a_request_above_one_second_of_tokens_is_allowed_from_a_full_bucket_and_leaves_a_deficit(
+    clock,
+):
     quota = Quota(None, 6000, clock)
-    assert spent(quota, 2, tokens=250) == 1
+    assert allowed_of(quota, 2, tokens=250) == 1
     clock.now += 2.4
-    assert spent(quota, 1, tokens=250) == 0
+    assert allowed_of(quota, 1, tokens=250) == 0
     clock.now += 0.1
-    assert spent(quota, 2, tokens=250) == 1
+    assert allowed_of(quota, 2, tokens=250) == 1
 
 
-def test_a_refused_request_spends_nothing(clock):
+def test_a_throttled_request_spends_nothing(clock):
     quota = Quota(60, 600, clock)
     quota.spend(10)
     clock.now += 0.5
-    assert spent(quota, 20) == 0
+    assert allowed_of(quota, 20) == 0
     clock.now += 0.5
-    assert spent(quota, 1, tokens=10) == 1
+    assert allowed_of(quota, 1, tokens=10) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_refused_request_spends_nothing(clock):
         ),
     ],
 )
-def test_the_refusal_says_which_quota_in_the_words_of_the_service(clock, quota, code, message):
+def test_the_error_names_the_quota_with_the_message_of_the_service(clock, quota, code, message):
     quota = Quota(*quota, clock)
     quota.spend(1)
     with pytest.raises(ApiError) as caught:
@@ -100,11 +102,11 @@ def test_the_refusal_says_which_quota_in_the_words_of_the_service(clock, quota, 
     assert (caught.value.status, caught.value.code, caught.value.message) == (429, code, message)
 
 
-def test_without_numbers_everything_is_let_through(clock):
-    assert spent(Quota(None, None, clock), 1000, tokens=1_000_000) == 1000
+def test_without_limits_everything_is_allowed(clock):
+    assert allowed_of(Quota(None, None, clock), 1000, tokens=1_000_000) == 1000
 
 
 @pytest.mark.parametrize("numbers", [(0, None), (None, -1)])
-def test_a_quota_of_nothing_is_a_mistake(clock, numbers):
+def test_a_quota_that_is_not_positive_is_an_error(clock, numbers):
     with pytest.raises(ValueError, match="above 0"):
         Quota(*numbers, clock)

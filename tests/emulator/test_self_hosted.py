@@ -1,4 +1,4 @@
-"""Servers of the open-weight Qwen3-Embedding, whole bodies compared."""
+"""Self-hosted servers of Qwen3-Embedding; tests compare full bodies."""
 
 import base64
 import doctest
@@ -33,9 +33,9 @@ def ask(server, given, model=SMALL, **fields) -> Response:
     return embed_openai(server, given, model=model, **fields)
 
 
-def vectors(reply: Response) -> np.ndarray:
-    assert reply.status == 200, reply.raw
-    return np.array([row["embedding"] for row in reply.json["data"]])
+def vectors(response: Response) -> np.ndarray:
+    assert response.status == 200, response.raw
+    return np.array([item["embedding"] for item in response.json["data"]])
 
 
 def of_vllm(message, kind="BadRequestError", status=400, param=None):
@@ -47,31 +47,31 @@ def of_tei(message, kind="Validation", status=422):
     return status, {"message": message, "code": status, "type": kind}
 
 
-def error_of(reply: Response):
-    return reply.status, reply.json
+def error_of(response: Response):
+    return response.status, response.json
 
 
-def test_the_examples_in_docstrings_are_true():
+def test_the_docstring_examples_are_correct():
     assert doctest.testmod(qwen3).failed == 0
 
 
-def test_a_server_that_nobody_knows_is_a_mistake():
+def test_an_unknown_backend_is_an_error():
     with pytest.raises(ValueError, match="no backend 'ollama': use service, vllm"):
         Emulator(backend="ollama")
 
 
 @each(*ALL)
-def test_its_address_is_that_of_the_openai_protocol_alone(server):
+def test_it_has_only_the_url_of_the_openai_protocol(server):
     assert server.openai_url.startswith("http://127.0.0.1:")
     assert server.openai_url.endswith("/v1")
     with pytest.raises(RuntimeError, match="does not speak the native protocol"):
         _ = server.native_url
-    reply = post(server, {}, url=server.openai_url.removesuffix("/v1") + EMBEDDING_PATH)
-    assert reply.status == 404
+    response = post(server, {}, url=server.openai_url.removesuffix("/v1") + EMBEDDING_PATH)
+    assert response.status == 404
 
 
 @each(*ALL)
-def test_no_key_is_asked_for_unless_one_is_chosen(server):
+def test_no_key_is_required_unless_one_is_set(server):
     assert post_openai(server, {"model": SMALL, "input": "a"}, key=None).status == 200
     server.api_key = "sk-mine"
     assert post_openai(server, {"model": SMALL, "input": "a"}, key=None).status == 401
@@ -79,10 +79,10 @@ def test_no_key_is_asked_for_unless_one_is_chosen(server):
 
 
 @pytest.mark.parametrize(("backend", "body"), [("vllm", b'{"error":"Unauthorized"}'), ("tei", b"")])
-def test_a_wrong_key_is_refused(backend, body):
+def test_a_wrong_key_is_rejected(backend, body):
     with Emulator(backend=backend, api_key="sk-mine") as server:
-        reply = ask(server, "a")
-    assert (reply.status, reply.raw) == (401, body)
+        response = ask(server, "a")
+    assert (response.status, response.raw) == (401, body)
 
 
 @each(*ALL)
@@ -97,15 +97,15 @@ def test_a_wrong_key_is_refused(backend, body):
     ],
 )
 def test_vectors_have_the_length_of_the_model(server, model, dimension):
-    rows = vectors(ask(server, ["a cat", "a dog"], model=model))
-    assert rows.shape == (2, dimension)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    embedded = vectors(ask(server, ["a cat", "a dog"], model=model))
+    assert embedded.shape == (2, dimension)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
 
 
 @each(*VLLMS)
-def test_a_success_has_exactly_the_shape_of_vllm(server):
+def test_a_success_has_exactly_the_format_of_vllm(server):
     body = ask(server, ["风急天高", "hello"]).json
-    assert all(len(row.pop("embedding")) == 1024 for row in body["data"])
+    assert all(len(item.pop("embedding")) == 1024 for item in body["data"])
     assert uuid.UUID(body.pop("id").removeprefix("embd-"))
     assert isinstance(body.pop("created"), int)
     assert body == {
@@ -122,9 +122,9 @@ def test_a_success_has_exactly_the_shape_of_vllm(server):
 
 
 @each("tei")
-def test_a_success_has_exactly_the_shape_of_tei(server):
+def test_a_success_has_exactly_the_format_of_tei(server):
     body = ask(server, ["风急天高", "hello"]).json
-    assert all(len(row.pop("embedding")) == 1024 for row in body["data"])
+    assert all(len(item.pop("embedding")) == 1024 for item in body["data"])
     assert body == {
         "object": "list",
         "data": [{"object": "embedding", "index": 0}, {"object": "embedding", "index": 1}],
@@ -134,14 +134,14 @@ def test_a_success_has_exactly_the_shape_of_tei(server):
 
 
 @each("vllm", "tei")
-def test_base64_is_the_same_numbers(server):
+def test_base64_holds_the_same_numbers(server):
     (packed,) = ask(server, "a", encoding_format="base64").json["data"]
     unpacked = np.frombuffer(base64.b64decode(packed["embedding"]), dtype="<f4")
     assert unpacked.tolist() == vectors(ask(server, "a"))[0].tolist()
 
 
 @each("vllm")
-def test_vllm_refuses_dimensions(server):
+def test_vllm_rejects_dimensions(server):
     message = (
         f'Model "{SMALL}" does not support matryoshka representation, '
         "changing output dimensions will lead to poor results."
@@ -163,15 +163,15 @@ def test_errors_of_older_versions_are_flat(server):
 
 @each("vllm-matryoshka", "tei")
 @pytest.mark.parametrize("dimension", [1, 64, 1024])
-def test_dimensions_cut_the_vector_and_make_it_a_unit_again(server, dimension):
-    whole = vectors(ask(server, ["a cat"]))[0]
-    cut = vectors(ask(server, ["a cat"], dimensions=dimension))[0]
-    expected = whole[:dimension] / np.linalg.norm(whole[:dimension])
-    np.testing.assert_allclose(cut, expected, atol=1e-6)
+def test_dimensions_truncate_the_vector_and_scale_it_to_unit_length(server, dimension):
+    full = vectors(ask(server, ["a cat"]))[0]
+    truncated = vectors(ask(server, ["a cat"], dimensions=dimension))[0]
+    expected = full[:dimension] / np.linalg.norm(full[:dimension])
+    np.testing.assert_allclose(truncated, expected, atol=1e-6)
 
 
 @each("vllm-matryoshka")
-def test_vllm_refuses_a_dimension_below_1_and_takes_one_above_the_models(server):
+def test_vllm_rejects_a_dimension_below_1_and_accepts_one_above_the_maximum(server):
     message = "Dimensions must be greater than 0"
     assert error_of(ask(server, "a", dimensions=0)) == of_vllm(message)
     assert vectors(ask(server, "a", dimensions=5000)).shape == (1, 1024)
@@ -185,7 +185,7 @@ def test_vllm_refuses_a_dimension_below_1_and_takes_one_above_the_models(server)
         (1025, "`dimensions` should be smaller than the maximum embedding dimension."),
     ],
 )
-def test_tei_refuses_dimensions_out_of_range(server, dimension, reason):
+def test_tei_rejects_dimensions_out_of_range(server, dimension, reason):
     expected = of_tei(f"Input validation error: {reason}")
     assert error_of(ask(server, "a", dimensions=dimension)) == expected
 
@@ -205,17 +205,17 @@ def test_an_unknown_model_is_not_found(server):
 
 
 @each("vllm")
-def test_vllm_needs_no_model(server):
+def test_vllm_does_not_require_a_model(server):
     assert post_openai(server, {"input": "a"}).json["model"] == SMALL
 
 
 @each("tei")
-def test_tei_has_one_model_whatever_is_asked_for(server):
+def test_tei_serves_one_model_whatever_is_requested(server):
     assert ask(server, "a", model="bge-m3").json["model"] == SMALL
 
 
 @each("tei")
-def test_tei_has_a_cap_of_texts_that_may_be_moved(server):
+def test_tei_limits_the_texts_per_request_and_the_limit_can_be_changed(server):
     assert ask(server, ["a"] * 32).status == 200
     expected = of_tei("batch size 33 > maximum allowed batch size 32")
     assert error_of(ask(server, ["a"] * 33)) == expected
@@ -224,12 +224,12 @@ def test_tei_has_a_cap_of_texts_that_may_be_moved(server):
 
 
 @each("vllm", "lm-studio")
-def test_others_take_any_number_of_texts(server):
+def test_others_accept_any_number_of_texts(server):
     assert len(vectors(ask(server, ["a"] * 50))) == 50
 
 
 @each("vllm")
-def test_vllm_refuses_a_text_that_is_too_long(server):
+def test_vllm_rejects_a_text_that_is_too_long(server):
     server.set_model(SMALL, tokens_per_text=100)
     message = (
         "You passed 101 input tokens and requested 0 output tokens. However, the model's context "
@@ -241,11 +241,11 @@ def test_vllm_refuses_a_text_that_is_too_long(server):
 
 
 @each("tei")
-def test_tei_cuts_a_text_that_is_too_long_without_a_word(server):
+def test_tei_silently_truncates_a_text_that_is_too_long(server):
     server.set_model(SMALL, tokens_per_text=4)
-    cut, whole = ask(server, "风急天高猿啸哀"), ask(server, "风急天高")
-    assert vectors(cut).tolist() == vectors(whole).tolist()
-    assert cut.json["usage"]["total_tokens"] == 4
+    truncated, full = ask(server, "风急天高猿啸哀"), ask(server, "风急天高")
+    assert vectors(truncated).tolist() == vectors(full).tolist()
+    assert truncated.json["usage"]["total_tokens"] == 4
 
 
 @each("tei")
@@ -257,22 +257,22 @@ def test_tei_cuts_a_text_that_is_too_long_without_a_word(server):
         (["a", ""], "Input validation error: `inputs` cannot be empty"),
     ],
 )
-def test_tei_refuses_what_is_empty(server, given, message):
+def test_tei_rejects_empty_input(server, given, message):
     assert error_of(ask(server, given)) == of_tei(message, "Empty", 400)
 
 
 @each("vllm")
-def test_vllm_takes_a_blank_text(server):
-    rows = vectors(ask(server, ["", " "]))
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+def test_vllm_accepts_a_blank_text(server):
+    embedded = vectors(ask(server, ["", " "]))
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
 
 
 @each(*ALL)
 @pytest.mark.parametrize("given", [[1820, 9987], [[1820, 9987]]])
-def test_token_ids_are_taken_for_something_else_than_they_mean(server, given):
-    reply = ask(server, given)
-    assert vectors(reply).shape == (1, 1024)
-    assert reply.json["usage"]["total_tokens"] == 2
+def test_token_ids_are_accepted_but_embedded_as_other_text(server, given):
+    response = ask(server, given)
+    assert vectors(response).shape == (1, 1024)
+    assert response.json["usage"]["total_tokens"] == 2
 
 
 @each("vllm")
@@ -289,7 +289,7 @@ def test_token_ids_are_taken_for_something_else_than_they_mean(server, given):
         ({"model": SMALL, "input": "a", "encoding_format": None}, "body.encoding_format"),
     ],
 )
-def test_vllm_refuses_a_body_of_another_form(server, body, param):
+def test_vllm_rejects_a_malformed_body(server, body, param):
     expected = of_vllm(f"1 validation error: {param}", "Bad Request", param=param)
     assert error_of(post_openai(server, body)) == expected
 
@@ -312,10 +312,10 @@ def test_vllm_refuses_a_body_of_another_form(server, body, param):
         ),
     ],
 )
-def test_tei_refuses_a_body_of_another_form_in_plain_words(server, body, status, words):
-    reply = post_openai(server, body)
-    assert (reply.status, reply.raw) == (status, words)
-    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+def test_tei_rejects_a_malformed_body_with_plain_text(server, body, status, words):
+    response = post_openai(server, body)
+    assert (response.status, response.raw) == (status, words)
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 @pytest.mark.parametrize(
@@ -330,50 +330,50 @@ def test_tei_refuses_a_body_of_another_form_in_plain_words(server, body, status,
         (" \n", ("<|endoftext|>", DOCUMENT)),
     ],
 )
-def test_a_text_tells_whether_it_is_a_query(text, read):
+def test_the_role_is_read_from_the_text(text, read):
     assert read_prompt(text) == read
 
 
-class Roles:
-    """An engine that notes what it is asked."""
+class RecordingEngine:
+    """An engine that records its calls."""
 
     dimension = 8
 
     def __init__(self):
-        self.asked = []
+        self.calls = []
 
     def embed(self, texts, *, text_type, instruct):
-        self.asked.append((texts, text_type, instruct))
+        self.calls.append((texts, text_type, instruct))
         return np.eye(8)[[len(text) % 8 for text in texts]]
 
 
-def test_the_engine_is_asked_once_for_each_role_and_rows_stay_in_order():
-    engine = Roles()
+def test_the_engine_is_called_once_per_role_and_vectors_stay_in_order():
+    engine = RecordingEngine()
     texts = ["a", "Instruct: Find it\nQuery:bb", "ccc", "Instruct: Find it\nQuery:dddd"]
     with Emulator(backend="vllm", engine=engine) as server:
         together = vectors(ask(server, texts))
-        asked = engine.asked[:]
+        calls = engine.calls[:]
         alone = [vectors(ask(server, text))[0] for text in texts]
-    assert asked == [(["a", "ccc"], "document", None), (["bb", "dddd"], "query", "Find it")]
-    assert together.tolist() == [row.tolist() for row in alone]
+    assert calls == [(["a", "ccc"], "document", None), (["bb", "dddd"], "query", "Find it")]
+    assert together.tolist() == [vector.tolist() for vector in alone]
 
 
 @each("vllm")
-def test_planned_failures_have_the_form_of_the_server(server):
+def test_injected_errors_have_the_format_of_vllm(server):
     server.fail_next(status=503, code="ServiceUnavailable", message="Busy.")
     assert error_of(ask(server, "a")) == of_vllm("Busy.", "ServiceUnavailable", 503)
 
 
 @each("tei")
-def test_planned_failures_have_the_form_of_tei(server):
+def test_injected_errors_have_the_format_of_tei(server):
     server.fail_next(status=429, code="Overloaded", message="Model is overloaded")
     assert error_of(ask(server, "a")) == of_tei("Model is overloaded", "Overloaded", 429)
 
 
 @each("vllm")
-def test_rows_may_come_in_random_order_and_base64_as_numbers(server):
+def test_vectors_can_be_shuffled_and_base64_printed_as_numbers(server):
     server.shuffle = server.base64_as_floats = True
-    rows = ask(server, ["a"] * 10, encoding_format="base64").json["data"]
-    order = [row["index"] for row in rows]
+    items = ask(server, ["a"] * 10, encoding_format="base64").json["data"]
+    order = [item["index"] for item in items]
     assert order != sorted(order)
-    assert len(rows[0]["embedding"]) == 1024
+    assert len(items[0]["embedding"]) == 1024

@@ -16,12 +16,12 @@ from .calls import EMBEDDING_PATH, KEY, body_for, embed
 
 
 def open_sockets():
-    """The sockets of this process; none where the system does not tell."""
+    """Return the open sockets of this process; none if the system does not list them."""
     folder = Path("/proc/self/fd")
     if not folder.exists():
         return set()
-    # Listing the folder takes a descriptor of its own, which is gone by the time it is looked at.
-    links = [str(place.readlink()) for place in list(folder.iterdir()) if place.is_symlink()]
+    # Listing the folder opens a descriptor of its own, which is already closed here.
+    links = [str(link.readlink()) for link in list(folder.iterdir()) if link.is_symlink()]
     return {link for link in links if link.startswith("socket:")}
 
 
@@ -78,7 +78,7 @@ def test_stop_waits_for_an_engine_in_the_middle_of_a_call():
     assert finished.is_set()
 
 
-def test_it_may_be_started_again():
+def test_it_can_be_restarted():
     service = Emulator(api_key=KEY)
     for _ in range(2):
         service.start()
@@ -94,12 +94,12 @@ def test_stopping_twice_does_nothing():
     service.stop()
 
 
-def test_starting_twice_is_a_mistake():
+def test_starting_twice_is_an_error():
     with Emulator() as service, pytest.raises(RuntimeError, match="already running"):
         service.start()
 
 
-def test_an_address_exists_only_while_it_runs():
+def test_the_urls_exist_only_while_it_runs():
     service = Emulator()
     with pytest.raises(RuntimeError, match="not running"):
         _ = service.native_url
@@ -112,7 +112,7 @@ def test_an_address_exists_only_while_it_runs():
         assert service.openai_url == f"{host}/compatible-mode/v1"
 
 
-def test_a_port_may_be_chosen():
+def test_the_port_can_be_chosen():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -120,7 +120,7 @@ def test_a_port_may_be_chosen():
         assert service.native_url == f"http://127.0.0.1:{port}/api/v1"
 
 
-def test_a_port_in_use_is_told_at_once():
+def test_a_port_in_use_is_an_error_at_once():
     with Emulator() as service:
         port = int(service.native_url.split(":")[2].split("/")[0])
         with pytest.raises(OSError, match=r"in use|only one usage"):
@@ -143,7 +143,7 @@ def test_nothing_is_left_open_in_development_mode():
     assert finished.stderr == ""
 
 
-def test_the_client_of_the_library_is_never_imported():
+def test_the_client_is_never_imported():
     code = (
         "import sys, qwen_embed\n"
         "already = set(sys.modules)\n"

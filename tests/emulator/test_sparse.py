@@ -18,30 +18,30 @@ PASSAGE = (
     "The QX-7731B router keeps its configuration when the power fails: hold the reset button for "
     "ten seconds. 重置按钮在路由器的背面。保修期为两年。"
 )
-models_and_tomorrows = {**MODELS, "tomorrow": Model("tomorrow"), "overmorrow": Model("overmorrow")}
+models = {**MODELS, "tomorrow": Model("tomorrow"), "overmorrow": Model("overmorrow")}
 
 
-def row(text, *, repeat_indices=False, **parameters):
-    request = read_request(body_for([text], **parameters), models_and_tomorrows)
+def sparse_vector(text, *, repeat_indices=False, **parameters):
+    request = read_request(body_for([text], **parameters), models)
     (entries,) = sparse_vectors(request, repeat_indices=repeat_indices)
     return entries
 
 
 def tokens(text):
-    return [entry.token for entry in row(text)]
+    return [entry.token for entry in sparse_vector(text)]
 
 
 def values(text, **parameters):
-    return {entry.token: entry.value for entry in row(text, **parameters)}
+    return {entry.token: entry.value for entry in sparse_vector(text, **parameters)}
 
 
 def indices(text, **parameters):
-    return {entry.token: entry.index for entry in row(text, **parameters)}
+    return {entry.token: entry.index for entry in sparse_vector(text, **parameters)}
 
 
 def score(question, passage):
-    asked = {entry.index: entry.value for entry in row(question, text_type="query")}
-    return sum(asked.get(entry.index, 0) * entry.value for entry in row(passage))
+    query = {entry.index: entry.value for entry in sparse_vector(question, text_type="query")}
+    return sum(query.get(entry.index, 0) * entry.value for entry in sparse_vector(passage))
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def score(question, passage):
         ("b a b", ["b", "a"]),
     ],
 )
-def test_tokens_come_by_first_appearance(text, expected):
+def test_tokens_are_in_the_order_of_their_first_occurrence(text, expected):
     assert tokens(text) == expected
 
 
-def test_a_text_without_blanks_is_cut_into_words():
+def test_a_long_text_without_spaces_is_split_into_words():
     assert max(map(len, tokens("x" * 5000))) == 64
     assert max(map(len, tokens("x/" * 4000))) < 64
 
@@ -81,7 +81,7 @@ def test_every_text_has_entries_with_unique_indices_in_range(text):
     if count_tokens(text) == 0:
         return
     for text_type in ("document", "query"):
-        entries = row(text, text_type=text_type)
+        entries = sparse_vector(text, text_type=text_type)
         assert entries
         assert len({entry.index for entry in entries}) == len(entries)
         assert all(0 <= entry.index < VOCABULARY_SIZE for entry in entries)
@@ -89,7 +89,7 @@ def test_every_text_has_entries_with_unique_indices_in_range(text):
         assert all(entry.token for entry in entries)
 
 
-def test_no_character_that_counts_is_without_an_entry():
+def test_every_character_that_counts_as_a_token_has_an_entry():
     without = [
         chr(point)
         for point in range(0x30000)
@@ -108,13 +108,13 @@ def test_no_character_that_counts_is_without_an_entry():
     ],
 )
 @pytest.mark.parametrize("text_type", ["document", "query"])
-def test_values_fall_with_commonness(rarer_and_rarer, text_type):
+def test_rarer_words_have_larger_values(rarer_and_rarer, text_type):
     given = values(" ".join(rarer_and_rarer), text_type=text_type)
     in_order = [given[token] for token in rarer_and_rarer]
     assert in_order == sorted(set(in_order))
 
 
-def test_values_grow_less_and_less_with_the_count():
+def test_values_grow_sublinearly_with_the_count():
     one, two, three, many = (
         values(" ".join(["QX-7731B"] * count))["qx-7731b"] for count in (1, 2, 3, 500)
     )
@@ -136,28 +136,28 @@ def test_values_grow_less_and_less_with_the_count():
         ("怎么照顾霍加狓", "霍加狓", "怎么怎么怎么照"),
     ],
 )
-def test_a_document_with_the_rare_words_of_a_query_wins(question, right, wrong):
+def test_a_document_with_the_rare_words_of_a_query_ranks_first(question, right, wrong):
     assert score(question, right) > 1.2 * score(question, wrong)
 
 
-def test_a_product_code_is_found_by_itself_alone():
+def test_a_product_code_matches_only_itself():
     code = indices("QX-7731B")["qx-7731b"]
     assert indices(PASSAGE)["qx-7731b"] == code
     assert code not in indices("QX-7731A QX 7731 7731B QX7731B").values()
 
 
-def test_a_query_has_the_indices_of_a_document_and_slightly_other_values():
+def test_a_query_has_the_indices_of_a_document_and_smaller_values():
     assert indices(PASSAGE, text_type="query") == indices(PASSAGE, text_type="document")
     query, document = values(PASSAGE, text_type="query"), values(PASSAGE, text_type="document")
     assert all(0.5 * value < query[token] < value for token, value in document.items())
 
 
-def test_an_instruction_changes_nothing():
-    plain = row(PASSAGE, text_type="query")
-    assert row(PASSAGE, text_type="query", instruct="Find the manual") == plain
+def test_an_instruction_has_no_effect():
+    plain = sparse_vector(PASSAGE, text_type="query")
+    assert sparse_vector(PASSAGE, text_type="query", instruct="Find the manual") == plain
 
 
-def test_families_of_models_have_vocabularies_of_their_own():
+def test_model_families_have_separate_vocabularies():
     v3, v4, plus, flash, tomorrow, overmorrow = (
         indices(PASSAGE, model=model)
         for model in (
@@ -172,16 +172,16 @@ def test_families_of_models_have_vocabularies_of_their_own():
     assert v3 == v4
     assert plus == flash
     different = [v4, plus, tomorrow, overmorrow]
-    for place, one in enumerate(different):
-        for other in different[place + 1 :]:
+    for position, one in enumerate(different):
+        for other in different[position + 1 :]:
             assert not any(one[token] == other[token] for token in one)
 
 
-def test_tokens_of_one_hash_are_one_entry_with_the_larger_value(monkeypatch):
+def test_tokens_with_the_same_hash_share_an_entry_with_the_larger_value(monkeypatch):
     monkeypatch.setattr(sparse, "VOCABULARY_SIZE", 1)
     sparse._entry.cache_clear()
     try:
-        assert row("the QX-7731B router") == [SparseEntry(0, 0.84, "qx-7731b")]
+        assert sparse_vector("the QX-7731B router") == [SparseEntry(0, 0.84, "qx-7731b")]
     finally:
         sparse._entry.cache_clear()
 
@@ -193,21 +193,21 @@ def test_collisions_are_rare():
 
 
 @pytest.mark.parametrize("text", ["风", PASSAGE])
-def test_repeats_have_smaller_values_before_and_behind(text):
-    plain = row(text)
-    repeated = row(text, repeat_indices=True)
+def test_repeated_indices_have_smaller_values_before_or_after(text):
+    plain = sparse_vector(text)
+    repeated = sparse_vector(text, repeat_indices=True)
     assert len(plain) < len(repeated)
-    merged, places = {}, {}
-    for place, entry in enumerate(repeated):
+    merged, positions = {}, {}
+    for position, entry in enumerate(repeated):
         merged[entry.index] = max(merged.get(entry.index, 0), entry.value)
-        places.setdefault(entry.index, []).append(place)
+        positions.setdefault(entry.index, []).append(position)
     assert merged == {entry.index: entry.value for entry in plain}
-    pairs = [pair for pair in places.values() if len(pair) == 2]
+    pairs = [pair for pair in positions.values() if len(pair) == 2]
     smaller_first = {repeated[first].value < repeated[second].value for first, second in pairs}
     assert smaller_first == ({True} if len(plain) == 1 else {True, False})
 
 
-def test_rows_are_equal_in_every_process():
+def test_vectors_are_equal_in_every_process():
     code = (
         "from qwen_embed.emulator.dialects.native import Native;"
         "from qwen_embed.emulator.vectors.sparse import sparse_vectors;"
@@ -223,11 +223,11 @@ def test_rows_are_equal_in_every_process():
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )
-        assert elsewhere.stdout.strip() == str(row(PASSAGE))
+        assert elsewhere.stdout.strip() == str(sparse_vector(PASSAGE))
 
 
 @pytest.mark.parametrize("text", [PASSAGE * 2, "重置按钮在路由器的背面。保修期为两年。" * 15])
-def test_300_characters_take_a_moment(text):
+def test_300_characters_take_less_than_5_ms(text):
     request = read_request(body_for([text[:300]]), MODELS)
     times = []
     for _ in range(50):

@@ -18,7 +18,7 @@ from qwen_embed.emulator.tokens import count_tokens
         ("😀😀", 2),
     ],
 )
-def test_tokens_are_counted_about_as_the_service_does(text, tokens):
+def test_token_counts_are_close_to_those_of_the_service(text, tokens):
     assert count_tokens(text) == tokens
 
 
