@@ -17,8 +17,8 @@ from support.service import origin, service_options
 from qwen_embed import QwenEmbedder
 
 INSTRUCT = "Given a question, retrieve the help page that answers it"
-NOTE = """The emulator's model e5 was trained with both roles but no instructions: `instruct` only adds
-words to its queries. Only the real service shows what Qwen's models gain by it."""
+NOTE = """The emulator's model e5 was trained with both roles but no instructions: `instruct` only
+adds words to its queries. Only the real service shows what Qwen's models gain by it."""
 COLOURS, SHIFTS, TICKS = (RED, BLUE, GREEN), (-0.22, 0, 0.22), (1, 2, 3, 5, 10, 20)
 
 
