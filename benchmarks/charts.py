@@ -1,6 +1,6 @@
-"""What the charts share: legible at a width of 800 pixels, and without telling hues apart.
+"""The look of the charts: legible at a width of 800 pixels, and by colour-blind readers.
 
-Colours are those of Okabe and Ito; every line and point is labelled where it is.
+Colours are those of Okabe and Ito; every line and point has its own label.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from contenders import (
+    BASELINE,
     DASHSCOPE,
-    FLOOR,
     OPENAI,
     OPENAI_LIKE,
     RUST_ARRAY,
@@ -36,7 +36,7 @@ class Style:
     """How a contender is drawn.
 
     Attributes:
-        label: What is written at it.
+        label: Its label.
         colour: Its colour.
         marker: Its shape.
         own: Whether it is this package.
@@ -51,7 +51,7 @@ class Style:
 
 
 STYLES = {
-    FLOOR: Style("floor: nothing checked", GREY, "", dashes="--"),
+    BASELINE: Style("baseline: nothing checked", GREY, "", dashes="--"),
     RUST_ARRAY: Style("Rust client", "#B87A00", "^"),
     SYNC: Style("this package", "#0072B2", "o", own=True),
     OPENAI: Style("OpenAIEmbeddings", "#B3598E", "D"),
@@ -73,7 +73,7 @@ def blank(title: str, note: str) -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a chart; so few colours need no 24 bits a dot."""
+    """Write a chart, with a palette, as it has few colours."""
     figure.savefig(path, dpi=_DOTS_PER_INCH)
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(48)
@@ -81,7 +81,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def apart(values: Sequence[float], gap: float) -> list[float]:
-    """Return values moved until they are a gap apart, in the order they have by size."""
+    """Return values moved until they are a gap apart, in the same order of size."""
     order = sorted(range(len(values)), key=values.__getitem__)
     moved = list(values)
     for _ in range(100):
@@ -93,7 +93,7 @@ def apart(values: Sequence[float], gap: float) -> list[float]:
 
 
 def label(axes: Axes, text: str, style: Style, point: Point, place: Point) -> None:
-    """Write what a point is beside it, with a line that leads there."""
+    """Write a label beside a point, with a line between them."""
     axes.annotate(
         text,
         point,

@@ -1,4 +1,4 @@
-"""Compares the ways to call these models: a table of which each cell is found by running."""
+"""Compares the clients of these models: a table in which each cell is found by running one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from behaviours import BEHAVIOURS
-from ways import OURS, PEERS, Way
+from clients import OURS, PEERS, Client
 
 BEGIN, END = "<!-- comparison: begin -->", "<!-- comparison: end -->"
 # Windows has no forkserver.
@@ -25,26 +25,26 @@ Column = dict[str, str]
 
 
 def quiet() -> None:
-    """Keep what the others log and warn of out of the table."""
+    """Silence the logs and warnings of other clients."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
 
 
 def forget_settings() -> None:
-    """Take settings of the service, and proxies on the way to it, out of the environment."""
+    """Remove settings of the service, and proxies, from the environment."""
     for name in list(os.environ):
         if name.startswith(("DASHSCOPE_", "OPENAI_")):
             del os.environ[name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
 
-def column(kind: type[Way]) -> Column:
-    """Return what a way does, by behaviour."""
+def column(kind: type[Client]) -> Column:
+    """Return the cells of a client, by behaviour."""
     return {name: behaviour(kind) for name, behaviour in BEHAVIOURS.items()}
 
 
 def is_installed(package: str) -> bool:
-    """Return whether a distribution is there."""
+    """Return whether a distribution is installed."""
     try:
         version(package)
     except PackageNotFoundError:
@@ -52,8 +52,8 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def present(kinds: Iterable[type[Way]]) -> list[type[Way]]:
-    """Return the ways whose packages are there; a line says which are left out."""
+def present(kinds: Iterable[type[Client]]) -> list[type[Client]]:
+    """Return the clients whose packages are installed, and print which are left out."""
     found = []
     for kind in kinds:
         missing = [package for package in kind.packages if not is_installed(package)]
@@ -64,16 +64,16 @@ def present(kinds: Iterable[type[Way]]) -> list[type[Way]]:
     return found
 
 
-def compare(kinds: Sequence[type[Way]]) -> dict[str, Column]:
-    """Run every way in a process of its own; return the columns by name.
+def compare(kinds: Sequence[type[Client]]) -> dict[str, Column]:
+    """Run every client in its own process, and return the columns by name.
 
-    Some are set up by globals, and would be seen by the others. Those of ours that are equal become
-    one.
+    Some clients are configured by globals, which would affect the others. Identical columns of
+    ours become one.
     """
     forget_settings()
     context = multiprocessing.get_context(_START)
     if _START == "forkserver":
-        # Their packages take longer to load than to run: loaded once, and shared by all processes.
+        # Their packages load slowly: they are loaded once, and shared by all processes.
         context.set_forkserver_preload([module for kind in kinds for module in kind.modules])
     with context.Pool(len(kinds), quiet, maxtasksperchild=1) as pool:
         columns = dict(zip(kinds, pool.map(column, kinds, chunksize=1), strict=True))
@@ -84,21 +84,21 @@ def compare(kinds: Sequence[type[Way]]) -> dict[str, Column]:
 
 
 def table(columns: Mapping[str, Column]) -> str:
-    """Return a Markdown table: behaviours as rows, ways as columns."""
+    """Return a Markdown table: behaviours as rows, clients as columns."""
     lines = [["", *columns], ["---"] * (len(columns) + 1)]
     lines += [[name, *(found[name] for found in columns.values())] for name in BEHAVIOURS]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def circumstances(kinds: Iterable[type[Way]]) -> str:
-    """Return when this was found, and with which releases."""
+def circumstances(kinds: Iterable[type[Client]]) -> str:
+    """Return the date and the releases."""
     packages = dict.fromkeys(package for kind in kinds for package in kind.packages)
     releases = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"Found on {dt.date.today()} with {releases}."
 
 
 def written_into(page: str, found: str) -> str:
-    """Return a page with what was found between its two marks.
+    """Return a page with the table between its two marks.
 
     Raises:
         ValueError: If the page does not have them.
@@ -110,12 +110,12 @@ def written_into(page: str, found: str) -> str:
 
 
 def main() -> None:
-    """Print the table, and with `--write` put it into a page."""
+    """Print the table, and with `--write` write it into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--write", type=Path, help="the page to put it into, such as docs/comparison.md"
+        "--write", type=Path, help="the page to write it into, for example docs/comparison.md"
     )
-    parser.add_argument("--ours", action="store_true", help="run this package's ways only")
+    parser.add_argument("--ours", action="store_true", help="run only this package's clients")
     arguments = parser.parse_args()
     page = arguments.write
     kinds = present(OURS if arguments.ours else (*OURS, *PEERS))

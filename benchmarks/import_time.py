@@ -1,4 +1,4 @@
-"""Measures how long importing an adapter takes beside the framework class that it extends."""
+"""Measures the import time of an adapter, relative to the framework class that it extends."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-BAR = 1.25
-"""How many times the framework's own time importing an adapter may take."""
+TARGET = 1.25
+"""Maximum import time of an adapter, as a multiple of the framework's own."""
 LEAST_RUNS = 11
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter, and what importing it is compared with.
+    """An adapter, and the import that it is compared with.
 
     Attributes:
         base: The import that every adapter for the framework needs.
@@ -38,7 +38,7 @@ ADAPTERS = [
         own="import langchain_qwen_embed",
         unwanted=frozenset({"aiohttp", "dashscope", "openai"}),
     ),
-    # Both packages load next to nothing until a name is asked for: this is what a program pays.
+    # Both packages load next to nothing until a name is used: this is the cost of a program.
     Adapter(
         base="from langchain_core.embeddings import Embeddings",
         own="from langchain_qwen_embed import QwenEmbeddings",
@@ -73,7 +73,7 @@ def loaded_unwanted(adapter: Adapter, env: Mapping[str, str]) -> frozenset[str]:
 
 
 def run_rounds(env: Mapping[str, str], runs: int) -> list[dict[str, float]]:
-    """Time every import once a round, so that a slow second of the machine meets all."""
+    """Time every import once a round, so that a slow second of the machine affects all."""
     statements = [statement for each in ADAPTERS for statement in (each.base, each.own)]
     for statement in statements:
         run_python(statement, env)  # compiles, and warms the file cache
@@ -87,18 +87,18 @@ def print_times(adapter: Adapter, rounds: list[dict[str, float]]) -> None:
     for statement in (adapter.base, adapter.own):
         print(f"{statement:64}{median(each[statement] for each in rounds):8.0f} ms")
     ratio = median(each[adapter.own] / each[adapter.base] for each in rounds)
-    print(f"{'':64}{ratio:8.2f} times; bar {BAR}: {'met' if ratio <= BAR else 'MISSED'}")
+    print(f"{'':64}{ratio:8.2f} times; target {TARGET}: {'met' if ratio <= TARGET else 'MISSED'}")
 
 
 def main() -> None:
-    """Time the imports and check what they load; end with 1 if they load what they must not."""
+    """Time the imports and check what they load; exit with 1 if they load what they must not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help=f"{LEAST_RUNS} or more (%(default)s)")
     runs = parser.parse_args().runs
     if runs < LEAST_RUNS:
         parser.error(f"--runs must be {LEAST_RUNS} or more.")
     with tempfile.TemporaryDirectory() as cache:
-        # All sides from byte code, also where the environment forbids writing it.
+        # Everything from byte code, even if the environment forbids writing it.
         env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
         rounds = run_rounds(env, runs)
         unwanted = {each.own: loaded_unwanted(each, env) for each in ADAPTERS}

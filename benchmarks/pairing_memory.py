@@ -13,14 +13,14 @@ TEXTS = 10_000
 ENTRIES = 200
 VOCABULARY = 250_000
 TARGET = 40_000_000
-"""Bytes that they may take."""
+"""Maximum bytes."""
 CALL = 1_000
-"""Texts that a store asks for at a time."""
+"""Texts per call of a store."""
 
 
 def packed_vectors(count: int) -> list[bytes]:
-    """Return sparse vectors as they are kept."""
-    chance = random.Random(0)  # noqa: S311 -- no secret
+    """Return sparse vectors in the form in which they are kept."""
+    chance = random.Random(0)  # noqa: S311 -- not for security
     return [
         SparseRow(
             tuple(sorted(chance.sample(range(VOCABULARY), ENTRIES))),
@@ -38,7 +38,7 @@ def keys(start: int) -> list[TextKey]:
 
 def main() -> int:
     """Keep vectors, print the memory they take, take all of them, and compare with the target."""
-    packed_vectors(1)  # loads what is loaded once
+    packed_vectors(1)  # so that imports are not measured
     kept = KeptVectors()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""What `embed_query` adds to a bare aiohttp call, in interleaved single calls without latency."""
+"""The overhead of `embed_query` over a bare aiohttp call, in interleaved calls without latency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 import aiohttp
-from contenders.floor import ask
+from contenders.baseline import ask
 from contenders.ours import settings
 from stub import DIMENSION, Stub
 
@@ -43,7 +43,7 @@ class Latency:
 
 
 def run_rounds(*, calls: int, rounds: int) -> list[dict[str, Latency]]:
-    """Time single queries, each way in turn, so many calls of each a round."""
+    """Time single queries through each interface in turn, `calls` of each per round."""
     with Stub(latency=0) as stub:
         return [asyncio.run(_time_all(stub.root, calls)) for _ in range(rounds)]
 
@@ -59,7 +59,7 @@ async def _time_all(root: str, calls: int) -> dict[str, Latency]:
             async def bare() -> list[float]:
                 return (await ask(session, root, [text]))[0]
 
-            ways: dict[str, Query] = {
+            interfaces: dict[str, Query] = {
                 BARE: bare,
                 SYNC: _blocking(lambda: langchain.embed_query(text)),
                 AEMBED: lambda: langchain.aembed_query(text),
@@ -67,13 +67,13 @@ async def _time_all(root: str, calls: int) -> dict[str, Latency]:
                 ALLAMAINDEX: lambda: llamaindex.aget_query_embedding(text),
             }
             for _ in range(_WARM_UP):
-                for query in ways.values():
+                for query in interfaces.values():
                     assert len(await query()) == DIMENSION
             gc.collect()
-            taken: dict[str, list[float]] = {name: [] for name in ways}
-            order = list(ways.items())
+            taken: dict[str, list[float]] = {name: [] for name in interfaces}
+            order = list(interfaces.items())
             for _ in range(calls):
-                order.append(order.pop(0))  # no way always comes after the same one
+                order.append(order.pop(0))  # so that none always follows the same one
                 for name, query in order:
                     start = time.perf_counter()
                     await query()
@@ -93,10 +93,10 @@ def _blocking(call: Callable[[], list[float]]) -> Query:
 def middle(
     rounds: list[dict[str, Latency]], name: str, figure: Callable[[Latency], float]
 ) -> float:
-    """Return the median over the rounds of what a way takes, in ms."""
+    """Return the median over the rounds of an interface's latency, in ms."""
     return median(figure(each[name]) for each in rounds)
 
 
 def added(rounds: list[dict[str, Latency]], name: str, figure: Callable[[Latency], float]) -> float:
-    """Return the median over the rounds of what a way takes more than the bare call, in ms."""
+    """Return the median over the rounds of an interface's overhead over the bare call, in ms."""
     return median(figure(each[name]) - figure(each[BARE]) for each in rounds)

@@ -1,4 +1,4 @@
-"""The results as Markdown: ratios first, then the figures that they come of."""
+"""The results as Markdown: ratios first, then the figures behind them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import queries
 import quotas
 import rounds
-from bars import Bar, bars
-from contenders import DASHSCOPE, FLOOR
+from contenders import BASELINE, DASHSCOPE
 from results import FULL, LATENCY, Results
+from targets import Target, targets
 
 _PACKAGES = """
     qwen-embed aiohttp msgspec numpy orjson pydantic langchain-core llama-index-core
@@ -27,11 +27,11 @@ _PACKAGES = """
 
 def render(results: Results) -> str:
     """Return the whole record."""
-    title = "Results" if results.effort == FULL else "A quick run, to judge nothing by"
+    title = "Results" if results.effort == FULL else "A quick run (not representative)"
     sections = [f"# {title}\n\n{_circumstances()}"]
-    found = bars(results)
+    found = targets(results)
     if found:
-        sections.append(f"## Bars\n\n{_bar_table(found)}")
+        sections.append(f"## Targets\n\n{_target_table(found)}")
     if results.cpu:
         sections.append(
             f"## CPU time without latency\n\n{len(results.cpu)} rounds.\n\n"
@@ -39,7 +39,7 @@ def render(results: Results) -> str:
         )
     if LATENCY in results.throughput:
         sections.append(
-            f"## Throughput at {LATENCY * 1000:g} ms a request\n\n"
+            f"## Throughput at {LATENCY * 1000:g} ms per request\n\n"
             f"{results.effort.texts:,} texts, {results.effort.rounds} rounds.\n\n"
             + _contender_table(results.throughput[LATENCY], rounds.rate, "texts/s", ",.0f")
         )
@@ -66,17 +66,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _bar_table(found: Iterable[Bar]) -> str:
+def _target_table(found: Iterable[Target]) -> str:
     return table(
-        ("", "reached", "bar", ""),
+        ("", "measured", "target", ""),
         (
             (
-                bar.name,
-                ", ".join(figure.reached for figure in bar.figures),
-                ", ".join(figure.asked for figure in bar.figures),
-                bar.verdict,
+                target.name,
+                ", ".join(figure.reached for figure in target.figures),
+                ", ".join(figure.required for figure in target.figures),
+                target.verdict,
             )
-            for bar in found
+            for target in found
         ),
     )
 
@@ -88,11 +88,11 @@ def _contender_table(
     form: str,
 ) -> str:
     return table(
-        ("", "times the floor", f"times {DASHSCOPE.name}", what),
+        ("", "times the baseline", f"times {DASHSCOPE.name}", what),
         (
             (
                 contender.name,
-                _number(rounds.ratio(measured, contender, FLOOR, figure), ".2f"),
+                _number(rounds.ratio(measured, contender, BASELINE, figure), ".2f"),
                 _number(rounds.ratio(measured, contender, DASHSCOPE, figure), ".2f"),
                 _number(rounds.middle(measured, contender, figure), form),
             )
@@ -157,7 +157,7 @@ def _circumstances() -> str:
     return (
         f"`make bench` wrote this on {dt.date.today()}, on {os.cpu_count()} CPUs "
         f"({_processor()}), {platform.system()}, Python {platform.python_version()}. "
-        f"[README.md](README.md) says what is measured and how far to trust it.\n\n{packages}."
+        f"[README.md](README.md) says what is measured and how reliable it is.\n\n{packages}."
     )
 
 

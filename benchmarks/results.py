@@ -1,4 +1,4 @@
-"""What a run of the suite has measured, and how long it takes its time."""
+"""The results of a run, and how much is measured."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import quotas
 import rounds
 
 LATENCY = 0.1
-"""Seconds a request at which the bars of throughput hold."""
+"""Seconds per request at which the targets of throughput hold."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is done for each measure.
+    """The size of each measurement.
 
     Attributes:
-        texts: Texts of a call where bars hold.
+        texts: Texts of a call at the target latency.
         charted_texts: Texts of a call at other latencies.
         rounds: Rounds with latency and under quotas.
         cpu_rounds: Rounds without latency, which are short.
-        latencies: Seconds a request, of the chart and of the bars.
-        quota_seconds: What a call takes at the whole quota.
-        queries: Single queries of each way a round.
+        latencies: Seconds per request, of the chart and of the targets.
+        quota_seconds: Seconds of a call at the full quota.
+        queries: Single queries per interface and round.
     """
 
     texts: int = 10_000
@@ -49,10 +49,10 @@ QUICK = Effort(
 
 @dataclass
 class Results:
-    """The rounds of each measure; empty for one that was not asked for.
+    """The rounds of each measurement; empty for those not selected.
 
     Attributes:
-        effort: How much was done.
+        effort: The size of the measurements.
         cpu: Calls without latency.
         throughput: Calls by the seconds that a request takes.
         quotas: Calls under quotas.

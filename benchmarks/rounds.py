@@ -1,4 +1,4 @@
-"""Texts a second and CPU time of the contenders, each once a round."""
+"""Texts per second and CPU time of all contenders, each once per round."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from contenders.contender import TEXTS_PER_REQUEST, Rows
 from stub import DIMENSION, Stub, vectors
 
 _SERIAL_TEXTS = 150
-"""With latency, which is nearly all that a serial contender waits for."""
+"""Texts of a serial contender if there is latency, which takes nearly all of its time."""
 _FIRST_FLOATS = [vector[0] for vector in vectors()]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one call took.
+    """The cost of one call.
 
     Attributes:
         rate: Texts per second of wall time.
@@ -36,13 +36,13 @@ Round: TypeAlias = dict[Contender, Measurement]
 
 
 def make_texts(count: int) -> list[str]:
-    """Return distinct texts of some 270 characters; equal ones would be sent only once."""
+    """Return distinct texts of about 270 characters; duplicates would be sent only once."""
     passage = "The wind rises; we must try to live. " * 7
     return [f"Passage {number}. {passage}" for number in range(count)]
 
 
 def measure(contender: Contender, root: str, count: int) -> Measurement:
-    """Embed texts with one call of a new client, and check what came back."""
+    """Embed texts with one call of a new client, and check the vectors."""
     texts = make_texts(count)
     with contender.opened(root) as embed:
         gc.collect()
@@ -54,21 +54,21 @@ def measure(contender: Contender, root: str, count: int) -> Measurement:
 
 
 def check(contender: Contender, rows: Rows, count: int) -> None:
-    """Check that there is one whole row a text, in order.
+    """Check that there is one complete vector per text, in order.
 
     Raises:
-        ValueError: If there is not; figures for wrong answers are worth nothing.
+        ValueError: If there is not; figures for wrong vectors are worthless.
     """
     if len(rows) != count:
-        raise ValueError(f"{contender.name} did not give {count} rows.")
+        raise ValueError(f"{contender.name} did not return {count} vectors.")
     for index, row in enumerate(rows):
-        due = _FIRST_FLOATS[index % TEXTS_PER_REQUEST]
-        if row is None or len(row) != DIMENSION or not math.isclose(row[0], due, rel_tol=1e-6):
-            raise ValueError(f"{contender.name} gave a wrong row for texts[{index}].")
+        expected = _FIRST_FLOATS[index % TEXTS_PER_REQUEST]
+        if row is None or len(row) != DIMENSION or not math.isclose(row[0], expected, rel_tol=1e-6):
+            raise ValueError(f"{contender.name} returned a wrong vector for texts[{index}].")
 
 
 def available(contenders: Iterable[Contender]) -> list[Contender]:
-    """Return the contenders that can run, each warmed up, and say which cannot."""
+    """Return the contenders that can run, each warmed up, and print which cannot."""
     with Stub(latency=0) as stub:
         return [contender for contender in contenders if _runs(contender, stub.root)]
 
@@ -78,29 +78,29 @@ def _runs(contender: Contender, root: str) -> bool:
 
 
 def _attempt(contender: Contender, root: str, count: int) -> Measurement | None:
-    """Measure, or say in a line why that cannot be."""
+    """Measure, or print in one line why it is not possible."""
     try:
         return measure(contender, root, count)
-    except Exception as error:  # peers raise all sorts
+    except Exception as error:  # peers raise many kinds
         print(f"Left out: {contender.name} ({type(error).__name__}: {first_line(error)})")
         return None
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, in one line."""
+    """Return the first line of an error's message."""
     return next(iter(str(error).splitlines()), "")
 
 
 def run_rounds(
     contenders: Sequence[Contender], *, latency: float, rounds: int, texts: int
 ) -> list[Round]:
-    """Measure each contender once a round, so that a slow minute of the machine meets all.
+    """Measure each contender once per round, so that a slow minute of the machine affects all.
 
     Args:
-        contenders: Who is measured.
-        latency: Seconds that the stub takes for an answer.
+        contenders: Those to measure.
+        latency: Seconds that the stub takes for a response.
         rounds: How often each is measured.
-        texts: Texts of a call, where a contender does not get fewer.
+        texts: Texts of a call, unless a contender gets fewer.
     """
 
     def count(contender: Contender) -> int:
@@ -144,7 +144,7 @@ def ratio(
 ) -> float:
     """Return the median over the rounds of one contender's figure by another's.
 
-    It is NaN where one of them was left out. It need not be the ratio of the medians.
+    It is NaN if one of them was left out. It may differ from the ratio of the medians.
     """
     if not {contender, other} <= rounds[0].keys():
         return math.nan

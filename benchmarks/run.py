@@ -1,4 +1,4 @@
-"""Measures this package beside its peers and the floor, and says which bars are met."""
+"""Measures this package, its peers and the baseline, and prints which targets are met."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import rounds
 import throughput_chart
 from contenders import (
     ALL,
+    BASELINE,
     DASHSCOPE,
-    FLOOR,
     OPENAI,
     RUST_ARRAY,
     SDK_THREADS,
@@ -29,13 +29,13 @@ from report import render
 from results import FULL, LATENCY, QUICK, Results
 from stub import HOST
 
-CHARTED = {FLOOR, SYNC, RUST_ARRAY, SDK_THREADS, OPENAI, DASHSCOPE}
-"""Who is also measured at other latencies than that of the bars."""
+CHARTED = {BASELINE, SYNC, RUST_ARRAY, SDK_THREADS, OPENAI, DASHSCOPE}
+"""Contenders that are also measured at latencies other than that of the targets."""
 
 
 @cache
 def contenders() -> list[Contender]:
-    """Return those that can run; who cannot is said once."""
+    """Return those that can run; those that cannot are printed once."""
     return rounds.available(ALL)
 
 
@@ -51,17 +51,17 @@ def measure_throughput(results: Results) -> None:
     """Measure throughput at each latency."""
     effort = results.effort
     for latency in effort.latencies:
-        barred = latency == LATENCY
+        has_target = latency == LATENCY
         results.throughput[latency] = rounds.run_rounds(
-            [each for each in contenders() if barred or each in CHARTED],
+            [each for each in contenders() if has_target or each in CHARTED],
             latency=latency,
             rounds=effort.rounds,
-            texts=effort.texts if barred else effort.charted_texts,
+            texts=effort.texts if has_target else effort.charted_texts,
         )
 
 
 def measure_quotas(results: Results) -> None:
-    """Measure what becomes of quotas."""
+    """Measure how much of a quota is used."""
     effort = results.effort
     results.quotas = quotas.run_rounds(seconds=effort.quota_seconds, rounds=effort.rounds)
 
@@ -81,14 +81,14 @@ MEASURES: dict[str, Callable[[Results], None]] = {
 
 
 def main() -> None:
-    """Measure, print the record, and write it where it is asked for."""
+    """Measure, print the record, and write it if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="see whether it runs; judge nothing")
+    parser.add_argument("--quick", action="store_true", help="only check that it runs")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="for results.md and charts")
     options = parser.parse_args()
-    os.environ["no_proxy"] = HOST  # a proxy in the environment must not come between
-    logging.disable()  # peers log each refusal
+    os.environ["no_proxy"] = HOST  # bypass a proxy in the environment
+    logging.disable()  # peers log each 429
     warnings.simplefilter("ignore")
     results = Results(QUICK if options.quick else FULL)
     for name in options.only:

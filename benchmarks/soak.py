@@ -1,4 +1,4 @@
-"""Embeds a million texts while a fiftieth of all requests go wrong, and watches the memory."""
+"""Embeds a million texts while one request in fifty fails, and watches the memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FAULTS = 0.02
 CALL = 10_000
 """Texts of one call."""
 GROWTH = 1.1
-"""How much more memory the process may have at the end than after the first tenth."""
+"""Maximum memory at the end, as a multiple of that after the first tenth."""
 CHART = Path(__file__).with_name("soak.png")
 
 
 class Hashed:
-    """An engine that takes no time: a text's row is one of a thousand, by its checksum.
+    """An engine that takes no time: a text's vector is one of a thousand, by its checksum.
 
     Attributes:
         dimension: The length of its vectors.
@@ -44,29 +44,29 @@ class Hashed:
     def embed(
         self, texts: Sequence[str], *, text_type: str, instruct: str | None
     ) -> NDArray[np.float64]:
-        """Return one unit row a text."""
+        """Return one unit vector per text."""
         del text_type, instruct
         chosen: NDArray[np.float64] = self._rows[[row_of(text) for text in texts]]
         return chosen
 
 
 def row_of(text: str) -> int:
-    """Return which of the engine's rows a text has."""
+    """Return the index of a text's vector."""
     return zlib.crc32(text.encode()) % 1000
 
 
 def serve() -> None:
-    """Run the emulator until standard input ends, as it does when the parent is gone."""
+    """Run the emulator until standard input ends, as it does when the parent exits."""
     with Emulator(api_key=API_KEY, engine=Hashed()) as service:
         service.inject_faults(FAULTS)
         print(service.native_url, flush=True)
         while sys.stdin.readline():
-            service.clear()  # what it recorded
+            service.clear()  # the recorded requests
 
 
 @contextmanager
 def service() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the emulator in a process of its own; give its address."""
+    """Run the emulator in its own process, and yield its address."""
     with subprocess.Popen(
         [sys.executable, __file__, "--serve"],
         stdin=subprocess.PIPE,
@@ -87,17 +87,17 @@ def resident() -> float:
 
 @dataclass(frozen=True)
 class Sample:
-    """The memory once so many texts are done."""
+    """The memory after a number of texts."""
 
     texts: int
     megabytes: float
 
 
 def soak(count: int) -> list[Sample]:
-    """Embed so many different texts, check every row, and return what the memory was.
+    """Embed distinct texts, check every vector, and return samples of the memory.
 
     Raises:
-        ValueError: If a row is missing or another text's.
+        ValueError: If a vector is missing or another text's.
     """
     first_values: dict[int, float] = {}
     samples = []
@@ -112,10 +112,10 @@ def soak(count: int) -> list[Sample]:
             texts = [f"short text {number}" for number in range(start, min(start + CALL, count))]
             rows = embeddings.embed_documents(texts)
             if len(rows) != len(texts):
-                raise ValueError(f"{len(rows)} rows for {len(texts)} texts")
+                raise ValueError(f"{len(rows)} vectors for {len(texts)} texts")
             for text, row in zip(texts, rows, strict=True):
                 if first_values.setdefault(row_of(text), row[0]) != row[0]:
-                    raise ValueError(f"{text!r} has the row of another text")
+                    raise ValueError(f"{text!r} has the vector of another text")
             del rows
             samples.append(Sample(start + len(texts), resident()))
             process.stdin.write("\n")
@@ -127,7 +127,7 @@ def soak(count: int) -> list[Sample]:
 
 def draw(samples: Sequence[Sample], path: Path) -> None:
     """Draw the memory over the texts."""
-    import matplotlib as mpl  # noqa: PLC0415 -- slow to load, and only drawn with
+    import matplotlib as mpl  # noqa: PLC0415 -- slow to load, and only needed here
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -138,7 +138,7 @@ def draw(samples: Sequence[Sample], path: Path) -> None:
         xlabel="million texts",
         ylabel="MB of memory",
         ylim=(0, None),
-        title=f"A soak with {FAULTS:.0%} of all requests going wrong",
+        title=f"A soak test with {FAULTS:.0%} of all requests failing",
     )
     axes.grid(visible=True, alpha=0.3)
     figure.tight_layout()
@@ -146,7 +146,7 @@ def draw(samples: Sequence[Sample], path: Path) -> None:
 
 
 def main() -> int:
-    """Soak, draw the memory, and compare its growth with the bar."""
+    """Soak, draw the memory, and compare its growth with the target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=1_000_000, help="(%(default)s)")
     parser.add_argument("--write", type=Path, default=CHART, help="the chart (%(default)s)")
@@ -160,10 +160,10 @@ def main() -> int:
     seconds = time.perf_counter() - started
     tenth, last = samples[len(samples) // 10], samples[-1]
     draw(samples, options.write)
-    print(f"{last.texts:,} rows, each its text's, in {seconds:.0f} s")
+    print(f"{last.texts:,} correct vectors in {seconds:.0f} s")
     print(f"  {tenth.megabytes:.0f} MB after a tenth, {last.megabytes:.0f} MB at the end")
     flat = last.megabytes <= GROWTH * tenth.megabytes
-    print(f"  bar: at most {GROWTH:g} times as much: {'met' if flat else 'MISSED'}")
+    print(f"  target: at most {GROWTH:g} times as much: {'met' if flat else 'MISSED'}")
     return 0 if flat else 1
 
 

@@ -1,4 +1,4 @@
-"""Measures the most memory that a stream of a million texts takes."""
+"""Measures the peak memory of a stream of a million texts."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from stub import DIMENSION, HOST, Stub
 
 from qwen_embed import QwenEmbedder
 
-BAR = 300
-"""Megabytes that the whole process may take."""
+TARGET = 300
+"""Maximum megabytes of the whole process."""
 
 
 def peak() -> float:
-    """Return the most memory that this process has taken, in megabytes."""
+    """Return the peak memory of this process, in megabytes."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / 1000 if sys.platform != "darwin" else kilobytes / 1e6
 
 
 def main() -> int:
-    """Stream, print the peak, and compare it with the bar."""
+    """Stream, print the peak, and compare it with the target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=1_000_000, help="(%(default)s)")
     count = parser.parse_args().texts
     os.environ["no_proxy"] = HOST
     with Stub(latency=0) as stub, QwenEmbedder(**settings(stub.root)) as embedder:
-        embedder.embed_query("loads what is loaded once")
+        embedder.embed_query("loads what the first call loads")
         before, started = peak(), time.perf_counter()
         rows = 0
         for row in embedder.embed_stream(
@@ -38,9 +38,9 @@ def main() -> int:
         ):
             rows += len(row) == DIMENSION
         seconds = time.perf_counter() - started
-    print(f"{rows:,} rows of {DIMENSION} in {seconds:.0f} s, {rows / seconds:,.0f} texts/s")
-    print(f"  peak {peak():.0f} MB, {before:.0f} MB of it before the stream; bar: {BAR} MB")
-    return 0 if rows == count and peak() < BAR else 1
+    print(f"{rows:,} vectors of {DIMENSION} in {seconds:.0f} s, {rows / seconds:,.0f} texts/s")
+    print(f"  peak {peak():.0f} MB, {before:.0f} MB of it before the stream; target: {TARGET} MB")
+    return 0 if rows == count and peak() < TARGET else 1
 
 
 if __name__ == "__main__":

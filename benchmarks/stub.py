@@ -1,7 +1,7 @@
-"""A stub of the service in a process of its own, so cheap that it is the client which is measured.
+"""A stub of the service in its own process, so cheap that measurements show the client's cost.
 
-It knows nothing of the texts: it counts them and sends an answer that was rendered beforehand. What
-the service would really answer is the emulator's business (`qwen_embed.emulator`).
+It ignores the texts: it counts them and sends a prerendered response. For realistic responses see
+the emulator (`qwen_embed.emulator`).
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class Service:
     """How the service behaves.
 
     Attributes:
-        latency: Seconds between a request's last byte and the first byte of its answer, refusals
+        latency: Seconds between a request's last byte and the first byte of its response, 429s
             included.
-        dimension: Floats in a row.
-        quota: Requests admitted per second; as many as come where 0.
-        depth: Requests that a full bucket admits at once. It is full at the start.
-        window: Seconds of a fixed window, which takes the place of the bucket; none where 0.
-        retry_after: Whole seconds that a refusal names in `Retry-After`; no header where 0.
-        refusals_cost: Whether a refused request takes what has flowed into the bucket meanwhile.
+        dimension: The length of a vector.
+        quota: Requests admitted per second; unlimited if 0.
+        depth: Requests that a full bucket admits at once. The bucket is full at the start.
+        window: Seconds of a fixed window, used instead of the bucket if not 0.
+        retry_after: Whole seconds in the `Retry-After` header of a 429; no header if 0.
+        refusals_cost: Whether a throttled request empties the bucket.
     """
 
     latency: float = 0.1
@@ -68,17 +68,17 @@ class Service:
 
 
 class Statistics(msgspec.Struct):
-    """The requests that the stub has counted."""
+    """The requests that the stub has counted: served, and refused with a 429."""
 
     served: int = 0
     refused: int = 0
 
 
 class Stub:
-    """The stub as a context manager: its process lives as long as the block.
+    """The stub as a context manager: its process runs until the block ends.
 
     Args:
-        **behaviour: What `Service` has as attributes.
+        **behaviour: The attributes of `Service`.
 
     Attributes:
         root: The root of its URLs, without a path; `NATIVE` and `COMPATIBLE` come after it.
@@ -119,37 +119,37 @@ class Stub:
         self._process.communicate()
 
     def statistics(self) -> Statistics:
-        """Return what was counted so far."""
-        with urllib.request.urlopen(self.root + _STATISTICS) as answer:  # noqa: S310 -- loopback
-            return msgspec.json.decode(answer.read(), type=Statistics)
+        """Return the counts so far."""
+        with urllib.request.urlopen(self.root + _STATISTICS) as response:  # noqa: S310 -- loopback
+            return msgspec.json.decode(response.read(), type=Statistics)
 
 
 def vectors(dimension: int = DIMENSION) -> list[list[float]]:
-    """Return the rows of every answer: the text at place `i` of a request gets row `i`."""
-    source = random.Random(1024)  # noqa: S311 -- the same rows in every process
+    """Return the vectors of every response: the text at index `i` of a request gets vector `i`."""
+    source = random.Random(1024)  # noqa: S311 -- the same vectors in every process
     return [[source.gauss(0, DIMENSION**-0.5) for _ in range(dimension)] for _ in range(MOST_TEXTS)]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Whole HTTP answers of one protocol.
+class Responses:
+    """Complete HTTP responses of one protocol.
 
     Attributes:
-        rows: Answers with rows of floats, by their number, from 1.
-        packed: The same with rows in base64, where a client may ask for that.
-        refusal: The answer to a request above the quota.
+        floats: Responses with vectors as JSON numbers, by their number, from 1.
+        base64: The same with vectors in base64, if the protocol supports it.
+        throttled: The response to a request above the quota.
     """
 
-    rows: list[bytes]
-    packed: list[bytes]
-    refusal: bytes
+    floats: list[bytes]
+    base64: list[bytes]
+    throttled: bytes
 
 
-def native_answers(service: Service) -> Answers:
-    """Return the answers of the native protocol.
+def native_responses(service: Service) -> Responses:
+    """Return the responses of the native protocol.
 
-    Floats are printed with all their digits and bodies are sent in chunks, as the service does: 10
-    rows are 217 KB.
+    Floats have all their digits and bodies are chunked, as those of the service: 10 vectors are
+    217 KB.
     """
     rows = [
         b'{"text_index":%d,"embedding":%s}' % (index, msgspec.json.encode(vector))
@@ -159,17 +159,17 @@ def native_answers(service: Service) -> Answers:
         b'{"output":{"embeddings":[%s]},"usage":{"total_tokens":%d},'
         b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
     )
-    refusal = (
+    error = (
         b'{"code":"Throttling.RateQuota",'
         b'"message":"Requests rate limit exceeded, please try again later.",'
         b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
     )
-    answers = _by_count(body, rows)
-    return Answers(rows=answers, packed=answers, refusal=_refused(service, refusal))
+    responses = _by_count(body, rows)
+    return Responses(floats=responses, base64=responses, throttled=_throttled(service, error))
 
 
-def compatible_answers(service: Service) -> Answers:
-    """Return the answers of the OpenAI-compatible protocol; in base64 10 rows are 55 KB."""
+def compatible_responses(service: Service) -> Responses:
+    """Return the responses of the OpenAI-compatible protocol; in base64 10 vectors are 55 KB."""
     dense = vectors(service.dimension)
     printed = [msgspec.json.encode(vector) for vector in dense]
     packed = [
@@ -180,16 +180,16 @@ def compatible_answers(service: Service) -> Answers:
         b'"usage":{"prompt_tokens":%d,"total_tokens":%d},'
         b'"id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
     )
-    refusal = (
+    error = (
         b'{"error":{"message":"Requests rate limit exceeded, please try again later.",'
         b'"type":"limit_requests","param":null,"code":"limit_requests"},'
         b'"request_id":"1ba94ac8-e058-99bc-9cc1-7fdb37940a46"}'
     )
     row = b'{"embedding":%s,"index":%d,"object":"embedding"}'
-    return Answers(
-        rows=_by_count(body, [row % (each, index) for index, each in enumerate(printed)]),
-        packed=_by_count(body, [row % (each, index) for index, each in enumerate(packed)]),
-        refusal=_refused(service, refusal),
+    return Responses(
+        floats=_by_count(body, [row % (each, index) for index, each in enumerate(printed)]),
+        base64=_by_count(body, [row % (each, index) for index, each in enumerate(packed)]),
+        throttled=_throttled(service, error),
     )
 
 
@@ -213,20 +213,20 @@ def _served(body: bytes) -> bytes:
     return head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
 
 
-def _refused(service: Service, body: bytes) -> bytes:
-    asked = b"Retry-After: %d\r\n" % service.retry_after if service.retry_after else b""
+def _throttled(service: Service, body: bytes) -> bytes:
+    retry_after = b"Retry-After: %d\r\n" % service.retry_after if service.retry_after else b""
     return (
         b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n%s"
         b"Content-Length: %d\r\n\r\n%s"
-    ) % (asked, len(body), body)
+    ) % (retry_after, len(body), body)
 
 
 class Quota:
     """Admits requests by a bucket that fills evenly, or by fixed windows.
 
     Args:
-        service: How it does.
-        now: Seconds of the clock that `admits` is asked by.
+        service: Its settings.
+        now: The current time in seconds, by the clock that `admits` uses.
     """
 
     def __init__(self, service: Service, now: float) -> None:
@@ -235,7 +235,7 @@ class Quota:
         self._left = service.quota * service.window if service.window else service.depth
 
     def admits(self, now: float) -> bool:
-        """Say whether a request is admitted now."""
+        """Return whether a request is admitted now."""
         if not self._service.quota:
             return True
         self._fill(now)
@@ -280,38 +280,39 @@ _COMPATIBLE_DECODER = msgspec.json.Decoder(_CompatibleRequest)
 
 
 class _Server:
-    """What the connections share."""
+    """The state that all connections share."""
 
     def __init__(self, service: Service, now: float) -> None:
         self.latency = service.latency
-        self._native = native_answers(service)
-        self._compatible = compatible_answers(service)
+        self._native = native_responses(service)
+        self._compatible = compatible_responses(service)
         self._quota = Quota(service, now)
         self._statistics = Statistics()
 
     def statistics(self) -> bytes:
         return _served(msgspec.json.encode(self._statistics))
 
-    def answer(self, compatible: bool, body: bytes, now: float) -> bytes:
-        answers = self._compatible if compatible else self._native
+    def respond(self, compatible: bool, body: bytes, now: float) -> bytes:
+        responses = self._compatible if compatible else self._native
         if not self._quota.admits(now):
             self._statistics.refused += 1
-            return answers.refusal
+            return responses.throttled
         try:
             if compatible:
                 request = _COMPATIBLE_DECODER.decode(body)
-                packed = request.encoding_format == "base64"
-                answer = (answers.packed if packed else answers.rows)[request.count()]
+                wants_base64 = request.encoding_format == "base64"
+                by_count = responses.base64 if wants_base64 else responses.floats
+                response = by_count[request.count()]
             else:
-                answer = answers.rows[_NATIVE_DECODER.decode(body).count()]
+                response = responses.floats[_NATIVE_DECODER.decode(body).count()]
         except (msgspec.MsgspecError, IndexError):
             return _UNREADABLE
         self._statistics.served += 1
-        return answer
+        return response
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection. Clients send a request only after the last one's answer."""
+    """One keep-alive connection. Clients send a request only after the response to the last one."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
@@ -321,7 +322,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        # One write is one answer: nothing is to be gained from waiting until the client reads.
+        # One write is one response, so there is no need to wait until the client reads.
         transport.set_write_buffer_limits(high=1 << 24)
         self._transport = transport
 
@@ -342,36 +343,36 @@ class _Connection(asyncio.Protocol):
             self._send(self._server.statistics())
             return
         compatible = head.startswith(b"POST " + COMPATIBLE.encode())
-        answer = self._server.answer(compatible, body, self._loop.time())
+        response = self._server.respond(compatible, body, self._loop.time())
         if self._server.latency:
-            self._loop.call_later(self._server.latency, self._send, answer)
+            self._loop.call_later(self._server.latency, self._send, response)
         else:
-            self._send(answer)
+            self._send(response)
 
-    def _send(self, answer: bytes) -> None:
+    def _send(self, response: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(answer)
+            self._transport.write(response)
 
 
 async def serve(service: Service) -> None:
-    """Print the port and serve until standard input ends, as it does when the parent is gone.
+    """Print the port and serve until standard input ends, as it does when the parent exits.
 
     Raises:
-        TimeoutError: If it did not end for an hour.
+        TimeoutError: After an hour.
     """
     loop = asyncio.get_running_loop()
     shared = _Server(service, loop.time())
     server = await loop.create_server(lambda: _Connection(shared), HOST, 0, backlog=1024)
-    parent_gone = asyncio.Event()
+    parent_exited = asyncio.Event()
 
     def wait_for_parent() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
-        loop.call_soon_threadsafe(parent_gone.set)
+        loop.call_soon_threadsafe(parent_exited.set)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.wait_for(parent_gone.wait(), _LONGEST_LIFE)
+    await asyncio.wait_for(parent_exited.wait(), _LONGEST_LIFE)
 
 
 def main() -> None:

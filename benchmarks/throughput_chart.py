@@ -11,10 +11,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 
 def draw(measured: dict[float, list[rounds.Round]], path: Path) -> None:
-    """Draw texts per second by the seconds that the service takes for a request."""
+    """Draw texts per second by the latency of the service."""
     figure, axes = blank(
         "Texts per second, by the service's latency",
-        "one call; 32 requests in flight, but DashScopeEmbeddings sends one by one",
+        "one call; 32 requests in flight, except DashScopeEmbeddings: one by one",
     )
     latencies = sorted(measured)
     milliseconds = [latency * 1000 for latency in latencies]

@@ -2,9 +2,9 @@
 
     python pictures/pipeline.py
 
-Every length is in pixels of the whole picture, from its upper left corner. GitHub shows it at half
-that size, so nothing is written smaller than `_SMALL`. Colours are those of Okabe and Ito, and
-nothing is told by a colour alone.
+All lengths are in pixels of the whole picture, from its upper left corner. GitHub shows it at half
+that size, so no text is smaller than `_SMALL`. Colours are those of Okabe and Ito, and no
+information depends on colour alone.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _TOP, _BOTTOM = 226, 398
 _SIDES_BOTTOM = 478
 
 _STAGES = (
-    ("Check", ("name faults,", "send each", "text once")),
-    ("Cache", ("if you want:", "known rows", "from disk")),
-    ("Batch", ("requests as", "large as the", "model takes")),
-    ("Pace", ("in parallel,", "within your", "quota")),
-    ("Verify", ("each answer,", "before it", "is used")),
+    ("Check", ("validate and", "deduplicate", "texts")),
+    ("Cache", ("optional:", "vectors", "from disk")),
+    ("Batch", ("as large as", "the model", "allows")),
+    ("Pace", ("concurrent,", "within your", "quota")),
+    ("Verify", ("count, order,", "dimension", "and values")),
 )
 
 
@@ -56,14 +56,14 @@ def draw() -> Figure:
         _stage(axes, number, title, lines)
     _flow(axes)
     _service(axes)
-    _ways_back(axes)
+    _returns(axes)
     _texts(axes)
     _vectors(axes)
     return figure
 
 
 def main(path: Path) -> None:
-    """Write the picture as a PNG; so few colours need no 24 bits a dot."""
+    """Write the picture as a PNG with a palette, as it has few colours."""
     draw().savefig(path, dpi=72)
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(64)
@@ -88,7 +88,7 @@ def _stage(axes: Axes, number: int, title: str, lines: Sequence[str]) -> None:
 
 
 def _flow(axes: Axes) -> None:
-    """The path that every text takes."""
+    """The path of every text."""
     middle = (_TOP + _BOTTOM) / 2
     _arrow(axes, [(_MARGIN + _SIDE, middle), (_FIRST, middle)], _BLUE)
     for number in range(1, 4):
@@ -98,12 +98,12 @@ def _flow(axes: Axes) -> None:
 
 
 def _service(axes: Axes) -> None:
-    """What the requests are sent to, and how."""
+    """The service, and how requests are sent to it."""
     left, right, bottom = _left(4) - 16, _left(5) + _STAGE + 16, 98
     _box(axes, left, 14, right, bottom, edge=_GREY)
     middle = (left + right) / 2
     _text(axes, (middle, 38), "Qwen service", size=_MIDDLE, bold=True)
-    _text(axes, (middle, 73), "or a server of your own")
+    _text(axes, (middle, 73), "or a self-hosted server")
     _arrow(axes, [(_centre(4), _TOP), (_centre(4), bottom)], _BLUE)
     _arrow(axes, [(_centre(5), bottom), (_centre(5), _TOP)], _BLUE)
     _text(axes, (_centre(4) - 16, 126), "built-in, dashscope or openai client", align="right")
@@ -111,18 +111,18 @@ def _service(axes: Axes) -> None:
     _text(axes, (_centre(5) + 16, 126), "dense + sparse", align="left")
 
 
-def _ways_back(axes: Axes) -> None:
-    """What becomes of a request that did not go well, and of a row that is known."""
+def _returns(axes: Axes) -> None:
+    """The paths of failed requests, of rejected texts, and of cached vectors."""
     pace, batch, cache = _left(4) + 24, _centre(3), _centre(2)
     first, second = _centre(5) + 20, _centre(5) + 62
     _arrow(axes, [(first, _BOTTOM), (first, 484), (pace, 484), (pace, _BOTTOM)], _RED)
-    _lines(axes, ((pace + first) / 2, 424), ("a refused request", "waits again, alone"))
+    _lines(axes, ((pace + first) / 2, 424), ("a throttled or failed", "request is retried"))
     _arrow(axes, [(second, _BOTTOM), (second, 542), (batch, 542), (batch, _BOTTOM)], _RED)
-    _text(axes, ((batch + second) / 2, 516), "a text at fault is found by halving")
+    _text(axes, ((batch + second) / 2, 516), "a rejected text is found by bisection")
     vectors = WIDTH - _MARGIN - _SIDE / 2
     known = [(cache, _BOTTOM), (cache, 600), (vectors, 600), (vectors, _SIDES_BOTTOM)]
     _arrow(axes, known, _GREEN, dashes="--")
-    _text(axes, ((batch + second) / 2, 574), "a known row is not asked for again")
+    _text(axes, ((batch + second) / 2, 574), "cached vectors are not requested again")
 
 
 def _texts(axes: Axes) -> None:
@@ -151,7 +151,7 @@ def _vectors(axes: Axes) -> None:
 
 
 def _side(axes: Axes, left: float, title: str, lines: Sequence[str]) -> float:
-    """The box at one end of the picture; returns where it begins."""
+    """Draw the box at one end of the picture, and return its left edge."""
     middle = left + _SIDE / 2
     _box(axes, left, _FRAME[1], left + _SIDE, _SIDES_BOTTOM, edge=_GREY)
     _text(axes, (middle, 192), title, size=_LARGE, bold=True)
@@ -198,7 +198,7 @@ def _box(
 
 
 def _arrow(axes: Axes, points: Sequence[Point], colour: str, dashes: str = "-") -> None:
-    """An arrow along lines that run straight up, down, or sideways."""
+    """Draw an arrow along horizontal and vertical lines."""
     *before, (from_x, from_y), (to_x, to_y) = points
     length = abs(to_x - from_x) + abs(to_y - from_y)
     along_x, along_y = (to_x - from_x) / length, (to_y - from_y) / length

@@ -1,7 +1,7 @@
-"""Everything that is measured side by side, by name."""
+"""All clients that are measured together, by name."""
 
+from contenders.baseline import BASELINE
 from contenders.contender import Contender
-from contenders.floor import FLOOR
 from contenders.ours import (
     AEMBED,
     ARRAY,
@@ -14,16 +14,16 @@ from contenders.ours import (
 )
 from contenders.peers import DASHSCOPE, OPENAI, OPENAI_LIKE, PEERS, RUST_ARRAY, SDK_THREADS
 
-ALL = [FLOOR, *OURS, *PEERS]
+ALL = [BASELINE, *OURS, *PEERS]
 BY_NAME = {contender.name: contender for contender in ALL}
 
 __all__ = [
     "AEMBED",
     "ALL",
     "ARRAY",
+    "BASELINE",
     "BY_NAME",
     "DASHSCOPE",
-    "FLOOR",
     "LLAMAINDEX",
     "OPENAI",
     "OPENAI_LIKE",

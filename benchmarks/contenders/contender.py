@@ -1,4 +1,4 @@
-"""What a contender is, and how requests are kept in flight for those that send one at a time."""
+"""The interface of a measured client, and concurrency for those that send one request at a time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Embed: TypeAlias = Callable[[list[str]], Rows]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to embed texts.
+    """One client that embeds texts.
 
     Attributes:
         name: Its name in tables.
-        opened: Opens a new client of the service at a root, with more options if any are given;
-            the block gets its call.
-        texts: The most texts of a call; those that take much CPU time get fewer.
+        opened: Opens a new client of the service at a root, with optional further options;
+            the block gets its function.
+        texts: Maximum texts of a call; clients that take much CPU time get fewer.
         serial: Whether it sends one request after the other.
     """
 
@@ -41,10 +41,10 @@ class Contender:
 
 
 class IncompleteError(Exception):
-    """Some requests failed for good.
+    """Some requests failed permanently.
 
     Attributes:
-        result: The rows of the others; `None` for texts without one.
+        result: The vectors of the others; `None` for texts without one.
     """
 
     def __init__(self, result: list[Row], cause: Exception) -> None:
@@ -52,7 +52,7 @@ class IncompleteError(Exception):
         self.result = result
 
 
-def cut(texts: list[str]) -> list[list[str]]:
+def batches(texts: list[str]) -> list[list[str]]:
     """Return the texts of each request."""
     starts = range(0, len(texts), TEXTS_PER_REQUEST)
     return [texts[start : start + TEXTS_PER_REQUEST] for start in starts]
@@ -64,9 +64,9 @@ async def gathered(texts: list[str], embed: Callable[[list[str]], Awaitable[Rows
     Raises:
         IncompleteError: If some failed.
     """
-    requests = cut(texts)
+    requests = batches(texts)
     outcomes: list[Rows | Exception] = [[]] * len(requests)
-    waiting = iter(enumerate(requests))
+    pending = iter(enumerate(requests))
 
     async def attempt(request: list[str]) -> Rows | Exception:
         try:
@@ -75,7 +75,7 @@ async def gathered(texts: list[str], embed: Callable[[list[str]], Awaitable[Rows
             return error
 
     async def work() -> None:
-        for place, request in waiting:
+        for place, request in pending:
             outcomes[place] = await attempt(request)
 
     await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
@@ -95,7 +95,7 @@ def threaded(texts: list[str], embed: Callable[[list[str]], Rows]) -> Rows:
         except Exception as error:
             return error
 
-    requests = cut(texts)
+    requests = batches(texts)
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         return _joined(requests, list(pool.map(attempt, requests)))
 

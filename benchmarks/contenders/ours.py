@@ -1,4 +1,4 @@
-"""The ways into this package. Each loads its adapter when opened, as a program does."""
+"""The interfaces of this package. Each loads its adapter when opened, as a program does."""
 
 # ruff: noqa: PLC0415
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from stub import COMPATIBLE, NATIVE
 
-import qwen_embed.runtime.session  # noqa: F401 -- loaded with the first call else: aiohttp and numpy
+import qwen_embed.runtime.session  # noqa: F401 -- loads aiohttp and numpy before the first call
 from contenders.contender import API_KEY, MODEL, Contender, Embed, Rows
 
 
 def settings(root: str, **options: Any) -> dict[str, Any]:
-    """Return the options of a client of the service at a root; those given go first."""
+    """Return the options of a client of the service at a root; `options` take precedence."""
     return {"model": MODEL, "api_key": API_KEY, "base_url": root + NATIVE, **options}
 
 

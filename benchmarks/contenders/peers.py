@@ -1,4 +1,4 @@
-"""Other clients of the service. Each loads its packages when opened: the rest runs without them."""
+"""Other clients of the service. Each loads its packages when opened, so the others run without."""
 
 # ruff: noqa: PLC0415
 
@@ -30,7 +30,7 @@ from contenders.contender import (
 def langchain_dashscope(root: str) -> Iterator[Embed]:
     """Open `DashScopeEmbeddings`, which sends one request after the other."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # langchain-community announces its end
+        warnings.simplefilter("ignore")  # langchain-community announces its deprecation
         import dashscope
         from langchain_community.embeddings import DashScopeEmbeddings
 
@@ -67,7 +67,7 @@ def dashscope_threads(root: str) -> Iterator[Embed]:
 
 @contextmanager
 def langchain_openai(root: str, **model_options: str) -> Iterator[Embed]:
-    """Open LangChain's `OpenAIEmbeddings`, its async calls gathered; else it sends one by one."""
+    """Open LangChain's `OpenAIEmbeddings`, its async calls gathered; alone it sends one by one."""
     from langchain_openai import OpenAIEmbeddings
     from pydantic import SecretStr
 
@@ -84,7 +84,7 @@ def langchain_openai(root: str, **model_options: str) -> Iterator[Embed]:
 
 @contextmanager
 def llamaindex_openai(root: str) -> Iterator[Embed]:
-    """Open LlamaIndex's `OpenAILikeEmbedding` with async workers; else it sends one by one."""
+    """Open LlamaIndex's `OpenAILikeEmbedding` with async workers; alone it sends one by one."""
     from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 
     embedding = OpenAILikeEmbedding(
@@ -101,7 +101,7 @@ def llamaindex_openai(root: str) -> Iterator[Embed]:
 def rust(root: str, array: bool) -> Iterator[Embed]:
     """Open the Rust client, for an array or for lists.
 
-    Its budget of repeats is lifted: by default it gives up when one request in twenty needs one.
+    Its retry budget is raised: by default it gives up when one request in twenty needs a retry.
     """
     from baseten_performance_client import PerformanceClient, RequestProcessingPreference
 
@@ -135,7 +135,7 @@ PEERS = [
     Contender("DashScopeEmbedding (LlamaIndex)", llamaindex_dashscope, texts=1_000, serial=True),
     OPENAI,
     Contender(
-        "OpenAIEmbeddings, floats asked for",
+        "OpenAIEmbeddings, floats requested",
         partial(langchain_openai, encoding_format="float"),
         texts=500,
     ),

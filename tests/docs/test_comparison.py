@@ -1,4 +1,4 @@
-"""The table of docs/comparison.md, of the ways to call these models says what each of them does."""
+"""The table of docs/comparison.md says what each client of these models does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ways import PEERS
+from benchmarks.clients import PEERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ OURS = [name for name in STATED if name not in {peer.name for peer in PEERS}]
 
 
 def found_by(*options):
-    """Return what the script finds, in a process of its own: some ways are set up by globals."""
+    """Return the table that the script prints, in its own process: some clients set globals."""
     script = [sys.executable, "benchmarks/comparison.py", *options]
     printed = subprocess.run(script, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return columns(printed.stdout)

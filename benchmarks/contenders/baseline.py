@@ -1,4 +1,4 @@
-"""The floor: the least that can be done in Python. Nothing is checked, and nothing is repeated."""
+"""The baseline: the minimum of work in Python. Nothing is checked, and nothing is retried."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contenders.contender import IN_FLIGHT, MODEL, Contender, Embed, Rows, gathe
 
 
 async def ask(session: aiohttp.ClientSession, root: str, texts: list[str]) -> list[list[float]]:
-    """Return the rows of one request, in the order of the answer."""
+    """Return the vectors of one request, in the order of the response."""
     request = {"model": MODEL, "input": {"texts": texts}, "parameters": {}}
     async with session.post(root + PATH, data=orjson.dumps(request)) as response:
         answer: Any = orjson.loads(await response.read())
@@ -34,4 +34,4 @@ def bare(root: str) -> Iterator[Embed]:
     yield lambda texts: asyncio.run(embed(texts))
 
 
-FLOOR = Contender("floor: aiohttp + orjson", bare)
+BASELINE = Contender("baseline: aiohttp + orjson", bare)

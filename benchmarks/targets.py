@@ -1,4 +1,4 @@
-"""The bars that this package is held to, and whether they are met."""
+"""The targets of this package, and whether they are met."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import quotas
 import rounds
 from contenders import (
     ARRAY,
+    BASELINE,
     DASHSCOPE,
-    FLOOR,
     LLAMAINDEX,
     OVER_DASHSCOPE,
     OVER_OPENAI,
@@ -27,14 +27,14 @@ from results import LATENCY, Results
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and its bar.
+    """A figure and its limit.
 
     Attributes:
-        value: What was reached; NaN where it was not measured.
-        limit: The least, or the most, that is asked.
-        least: Whether the limit is the least.
-        what: What it is, where a bar has more than one.
-        form: How it is printed.
+        value: The measured value; NaN if it was not measured.
+        limit: The minimum or the maximum.
+        least: Whether the limit is a minimum.
+        what: Its name, if a target has more than one figure.
+        form: How it is formatted.
     """
 
     value: float
@@ -45,28 +45,28 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the bar is met."""
+        """Whether the target is met."""
         return self.value >= self.limit if self.least else self.value <= self.limit
 
     @property
-    def asked(self) -> str:
-        """The bar in words."""
+    def required(self) -> str:
+        """The limit as text."""
         return f"{'≥' if self.least else '≤'} {self.limit:{self.form}}"
 
     @property
     def reached(self) -> str:
-        """The value in words."""
+        """The value as text."""
         value = "–" if math.isnan(self.value) else f"{self.value:{self.form}}"
         return f"{self.what} {value}".strip()
 
 
 @dataclass(frozen=True)
-class Bar:
-    """What is asked of one thing.
+class Target:
+    """A target.
 
     Attributes:
-        name: The thing.
-        figures: All of them must meet their bars.
+        name: What it is about.
+        figures: All of them must meet their limits.
     """
 
     name: str
@@ -80,39 +80,39 @@ class Bar:
         return "met" if all(figure.met for figure in self.figures) else "**MISSED**"
 
 
-def bars(results: Results) -> list[Bar]:
-    """Return the bars of all that was measured."""
-    found: list[Bar] = []
+def targets(results: Results) -> list[Target]:
+    """Return the targets of everything that was measured."""
+    found: list[Target] = []
     if results.cpu:
-        found += _cpu_bars(results.cpu)
+        found += _cpu_targets(results.cpu)
     if LATENCY in results.throughput:
-        found += _throughput_bars(results.throughput[LATENCY])
+        found += _throughput_targets(results.throughput[LATENCY])
     if results.quotas:
-        found += _quota_bars(results.quotas)
+        found += _quota_targets(results.quotas)
     if results.queries:
-        found += _query_bars(results.queries)
+        found += _query_targets(results.queries)
     return found
 
 
-def _cpu_bars(measured: list[rounds.Round]) -> Iterator[Bar]:
-    bar = partial(_ratio_bar, "CPU time", measured, rounds.cpu)
-    yield bar(SYNC, FLOOR, at_most=1.15)
-    yield bar(LLAMAINDEX, FLOOR, at_most=1.15)
-    yield bar(ARRAY, FLOOR, at_most=0.85)
-    yield bar(ARRAY, RUST_ARRAY, at_most=1.0)
-    yield bar(DASHSCOPE, SYNC, at_least=5.0)
-    yield bar(OVER_DASHSCOPE, ARRAY, at_most=3.0)
-    yield bar(OVER_OPENAI, PACKED, at_most=3.0)
+def _cpu_targets(measured: list[rounds.Round]) -> Iterator[Target]:
+    target = partial(_ratio_target, "CPU time", measured, rounds.cpu)
+    yield target(SYNC, BASELINE, at_most=1.15)
+    yield target(LLAMAINDEX, BASELINE, at_most=1.15)
+    yield target(ARRAY, BASELINE, at_most=0.85)
+    yield target(ARRAY, RUST_ARRAY, at_most=1.0)
+    yield target(DASHSCOPE, SYNC, at_least=5.0)
+    yield target(OVER_DASHSCOPE, ARRAY, at_most=3.0)
+    yield target(OVER_OPENAI, PACKED, at_most=3.0)
 
 
-def _throughput_bars(measured: list[rounds.Round]) -> Iterator[Bar]:
-    bar = partial(_ratio_bar, f"throughput at {LATENCY * 1000:g} ms", measured, rounds.rate)
-    yield bar(SYNC, FLOOR, at_least=0.9)
-    yield bar(LLAMAINDEX, FLOOR, at_least=0.9)
-    yield bar(SYNC, DASHSCOPE, at_least=25.0)
+def _throughput_targets(measured: list[rounds.Round]) -> Iterator[Target]:
+    target = partial(_ratio_target, f"throughput at {LATENCY * 1000:g} ms", measured, rounds.rate)
+    yield target(SYNC, BASELINE, at_least=0.9)
+    yield target(LLAMAINDEX, BASELINE, at_least=0.9)
+    yield target(SYNC, DASHSCOPE, at_least=25.0)
 
 
-def _ratio_bar(
+def _ratio_target(
     what: str,
     measured: list[rounds.Round],
     figure: Callable[[rounds.Measurement], float],
@@ -121,13 +121,13 @@ def _ratio_bar(
     *,
     at_least: float | None = None,
     at_most: float = math.inf,
-) -> Bar:
+) -> Target:
     value = rounds.ratio(measured, contender, other, figure)
     limit, least = (at_most, False) if at_least is None else (at_least, True)
-    return Bar(f"{what}: {contender.name}, times {other.name}", (Figure(value, limit, least),))
+    return Target(f"{what}: {contender.name}, times {other.name}", (Figure(value, limit, least),))
 
 
-def _quota_bars(measured: dict[quotas.Case, list[quotas.Outcome]]) -> Iterator[Bar]:
+def _quota_targets(measured: dict[quotas.Case, list[quotas.Outcome]]) -> Iterator[Target]:
     limits: dict[quotas.Knowledge, tuple[float, float]] = {
         "told": (0.97, 0.005),
         "unknown": (0.93, 0.03),
@@ -141,7 +141,7 @@ def _quota_bars(measured: dict[quotas.Case, list[quotas.Outcome]]) -> Iterator[B
                 if (case.knowledge, case.rate, case.note) == (knowledge, rate, "")
             ]
             worst = _worst(outcomes)
-            yield Bar(
+            yield Target(
                 f"quota {knowledge}, {rate}/s, the worse of both buckets",
                 (
                     Figure(worst.used, used, least=True, what="used"),
@@ -162,7 +162,7 @@ def _worst(outcomes: list[quotas.Outcome]) -> quotas.Outcome:
     )
 
 
-def _query_bars(measured: list[dict[str, queries.Latency]]) -> Iterator[Bar]:
+def _query_targets(measured: list[dict[str, queries.Latency]]) -> Iterator[Target]:
     for name in (queries.SYNC, queries.AEMBED):
         value = queries.added(measured, name, lambda latency: latency.p50)
-        yield Bar(f"{name}: p50 added to a bare call, ms", (Figure(value, 0.5, least=False),))
+        yield Target(f"{name}: p50 added to a bare call, ms", (Figure(value, 0.5, least=False),))

@@ -1,4 +1,4 @@
-"""The ways to call these models that are compared, each called as a program would call it."""
+"""The clients of these models that are compared, each used as a program would use it."""
 
 # ruff: noqa: D102, PLC0415 -- the base says what the calls do; packages are loaded when opened
 
@@ -18,15 +18,15 @@ TEXTS_PER_REQUEST = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a program asks for; `None` leaves it to the way's default.
+class Options:
+    """The options of a program; `None` stands for the client's default.
 
     Attributes:
         api_key: The key.
         model: The model.
-        batch_size: Texts a request, told to those that do not know the service's cap by themselves.
-        dimension: The length of a row.
-        instruct: What queries are for.
+        batch_size: Texts per request, for clients that do not know the service's limit.
+        dimension: The length of a vector.
+        instruct: The instruction for queries.
         output_type: The kinds of vectors, as the native protocol names them.
     """
 
@@ -39,19 +39,19 @@ class Wanted:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The service's parameters that are asked for, as the native protocol names them."""
+        """The requested parameters of the service, as the native protocol names them."""
         names = ("dimension", "instruct", "output_type")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-class Way(ABC):
-    """One way to call the models.
+class Client(ABC):
+    """A client of the models.
 
     Attributes:
         name: Its name in the table.
-        packages: The distributions that its calls are made of.
-        modules: What a program imports for it.
-        embeddings: The object that a program keeps.
+        packages: The distributions that it needs.
+        modules: The modules that a program imports for it.
+        embeddings: The client's own object.
     """
 
     name: ClassVar[str]
@@ -60,38 +60,38 @@ class Way(ABC):
     embeddings: Any
 
     @abstractmethod
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         """Make the object."""
 
     @abstractmethod
     def documents(self, texts: list[str]) -> Sequence[Any]:
-        """Embed texts that are to be found, in one call."""
+        """Embed documents in one call."""
 
     @abstractmethod
     def query(self, text: str) -> list[float]:
-        """Embed a text that finds others."""
+        """Embed a query."""
 
     @abstractmethod
     async def adocuments(self, texts: list[str]) -> Sequence[Any]:
-        """Embed texts that are to be found, in one async call."""
+        """Embed documents in one async call."""
 
     @abstractmethod
     async def aquery(self, text: str) -> list[float]:
-        """Embed a text that finds others, in an async call."""
+        """Embed a query in an async call."""
 
     def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
         """Embed texts as a hybrid store does: dense, then sparse.
 
         Raises:
-            NotImplementedError: If it has no call for that.
+            NotImplementedError: If the client has no sparse vectors.
         """
         raise NotImplementedError
 
     def close(self) -> None:  # noqa: B027 -- most have nothing to close
-        """Let go of what the object holds."""
+        """Close connections."""
 
 
-class _LangChain(Way):
+class _LangChain(Client):
     """The calls of LangChain's `Embeddings`."""
 
     def documents(self, texts: list[str]) -> Sequence[Any]:
@@ -107,7 +107,7 @@ class _LangChain(Way):
         return await self.embeddings.aembed_query(text)
 
 
-class _LlamaIndex(Way):
+class _LlamaIndex(Client):
     """The calls of LlamaIndex's `BaseEmbedding`."""
 
     def documents(self, texts: list[str]) -> Sequence[Any]:
@@ -124,25 +124,25 @@ class _LlamaIndex(Way):
 
 
 def _name_service(service: Emulator) -> None:
-    """Tell the module `dashscope` where the service is: its 1.x calls have no option for that."""
+    """Set the address in the module `dashscope`: its 1.x calls have no option for it."""
     import dashscope
 
     dashscope.base_http_api_url = service.native_url
 
 
 class LangChainDashScope(_LangChain):
-    """`DashScopeEmbeddings`, which cuts lists by a table of its own."""
+    """`DashScopeEmbeddings`, which splits lists by its own table of limits."""
 
     name = "LangChain DashScope"
     packages = ("langchain-community", "dashscope")
     modules = ("langchain_community.embeddings.dashscope", "dashscope")
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from langchain_community.embeddings import DashScopeEmbeddings
 
         _name_service(service)
         self.embeddings = DashScopeEmbeddings(
-            model=wanted.model, dashscope_api_key=wanted.api_key, **wanted.parameters
+            model=options.model, dashscope_api_key=options.api_key, **options.parameters
         )
 
 
@@ -153,20 +153,20 @@ class LlamaIndexDashScope(_LlamaIndex):
     packages = ("llama-index-embeddings-dashscope", "dashscope")
     modules = ("llama_index.embeddings.dashscope", "dashscope")
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from llama_index.embeddings.dashscope import DashScopeEmbedding
 
         _name_service(service)
-        size = {} if wanted.batch_size is None else {"embed_batch_size": wanted.batch_size}
+        size = {} if options.batch_size is None else {"embed_batch_size": options.batch_size}
         self.embeddings = DashScopeEmbedding(
-            model_name=wanted.model, api_key=wanted.api_key, **size, **wanted.parameters
+            model_name=options.model, api_key=options.api_key, **size, **options.parameters
         )
 
 
-def _by_openai(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the option `dimensions`, and the parameters that its client sends unread."""
-    own = {} if wanted.dimension is None else {"dimensions": wanted.dimension}
-    others = {name: it for name, it in wanted.parameters.items() if name != "dimension"}
+def _by_openai(options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the option `dimensions`, and the parameters that its client passes through."""
+    own = {} if options.dimension is None else {"dimensions": options.dimension}
+    others = {name: it for name, it in options.parameters.items() if name != "dimension"}
     return own, {"extra_body": others} if others else {}
 
 
@@ -177,15 +177,15 @@ class LangChainOpenAI(_LangChain):
     packages = ("langchain-openai", "openai")
     modules = ("langchain_openai",)
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from langchain_openai import OpenAIEmbeddings
         from pydantic import SecretStr
 
-        dimensions, unread = _by_openai(wanted)
-        size = {} if wanted.batch_size is None else {"chunk_size": wanted.batch_size}
+        dimensions, unread = _by_openai(options)
+        size = {} if options.batch_size is None else {"chunk_size": options.batch_size}
         self.embeddings = OpenAIEmbeddings(
-            model=wanted.model,
-            api_key=SecretStr(wanted.api_key),
+            model=options.model,
+            api_key=SecretStr(options.api_key),
             base_url=service.openai_url,
             check_embedding_ctx_length=False,
             model_kwargs=unread,
@@ -201,14 +201,14 @@ class LlamaIndexOpenAILike(_LlamaIndex):
     packages = ("llama-index-embeddings-openai-like", "openai")
     modules = ("llama_index.embeddings.openai_like",)
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 
-        dimensions, unread = _by_openai(wanted)
-        size = {} if wanted.batch_size is None else {"embed_batch_size": wanted.batch_size}
+        dimensions, unread = _by_openai(options)
+        size = {} if options.batch_size is None else {"embed_batch_size": options.batch_size}
         self.embeddings = OpenAILikeEmbedding(
-            model_name=wanted.model,
-            api_key=wanted.api_key,
+            model_name=options.model,
+            api_key=options.api_key,
             api_base=service.openai_url,
             additional_kwargs=unread,
             **size,
@@ -216,20 +216,20 @@ class LlamaIndexOpenAILike(_LlamaIndex):
         )
 
 
-class DashScopeClient(Way):
+class DashScopeClient(Client):
     """The official `Client` and `AsyncClient`, called in a plain loop."""
 
     name = "dashscope Client"
     packages = ("dashscope",)
     modules = ("dashscope",)
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         import dashscope
 
-        options = {"api_key": wanted.api_key, "base_url": service.native_url}
-        self.embeddings = dashscope.Client(**options)
-        self._async_client = dashscope.AsyncClient(**options)
-        self._wanted = wanted
+        connection = {"api_key": options.api_key, "base_url": service.native_url}
+        self.embeddings = dashscope.Client(**connection)
+        self._async_client = dashscope.AsyncClient(**connection)
+        self._options = options
 
     def documents(self, texts: list[str]) -> Sequence[Any]:
         return [row.embedding for row in self._create(texts)]
@@ -255,9 +255,9 @@ class DashScopeClient(Way):
     def _create(self, texts: list[str], **parameters: str) -> list[Any]:
         rows: list[Any] = []
         for request in self._requests(texts):
-            options = {**self._wanted.parameters, **parameters}
+            merged = {**self._options.parameters, **parameters}
             answer = self.embeddings.embeddings.create(
-                model=self._wanted.model, input=request, **options
+                model=self._options.model, input=request, **merged
             )
             rows.extend(answer.embeddings)
         return rows
@@ -265,22 +265,22 @@ class DashScopeClient(Way):
     async def _acreate(self, texts: list[str], **parameters: str) -> list[Any]:
         rows: list[Any] = []
         for request in self._requests(texts):
-            options = {**self._wanted.parameters, **parameters}
+            merged = {**self._options.parameters, **parameters}
             answer = await self._async_client.embeddings.create(
-                model=self._wanted.model, input=request, **options
+                model=self._options.model, input=request, **merged
             )
             rows.extend(answer.embeddings)
         return rows
 
     def _requests(self, texts: list[str]) -> list[list[str]]:
-        size = self._wanted.batch_size or len(texts)
+        size = self._options.batch_size or len(texts)
         return [texts[start : start + size] for start in range(0, len(texts), size)]
 
 
-def _of_ours(service: Emulator, wanted: Wanted) -> dict[str, Any]:
-    """Return our options. Sparse vectors are an object of their own, and no size is told."""
-    parameters = {name: it for name, it in wanted.parameters.items() if name != "output_type"}
-    own = {"model": wanted.model, "api_key": wanted.api_key, "base_url": service.native_url}
+def _of_ours(service: Emulator, options: Options) -> dict[str, Any]:
+    """Return our options: sparse vectors have their own object, and no batch size is needed."""
+    parameters = {name: it for name, it in options.parameters.items() if name != "output_type"}
+    own = {"model": options.model, "api_key": options.api_key, "base_url": service.native_url}
     return {**own, **parameters}
 
 
@@ -291,10 +291,10 @@ class LangChainQwen(_LangChain):
     packages = ("qwen-embed", "langchain-core")
     modules = ("langchain_qwen_embed.embeddings", "qwen_embed.runtime.session")
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from langchain_qwen_embed import QwenEmbeddings
 
-        self.embeddings = QwenEmbeddings(**_of_ours(service, wanted))
+        self.embeddings = QwenEmbeddings(**_of_ours(service, options))
 
     def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
         sparse = self.embeddings.sparse()
@@ -311,10 +311,10 @@ class LlamaIndexQwen(_LlamaIndex):
     packages = ("qwen-embed", "llama-index-core")
     modules = ("llamaindex_qwen_embed.embeddings", "qwen_embed.runtime.session")
 
-    def __init__(self, service: Emulator, wanted: Wanted) -> None:
+    def __init__(self, service: Emulator, options: Options) -> None:
         from llamaindex_qwen_embed import QwenEmbedding
 
-        self.embeddings = QwenEmbedding(**_of_ours(service, wanted))
+        self.embeddings = QwenEmbedding(**_of_ours(service, options))
 
     def both(self, texts: list[str]) -> tuple[Sequence[Any], Sequence[Any]]:
         sparse = self.embeddings.sparse()
@@ -325,8 +325,8 @@ class LlamaIndexQwen(_LlamaIndex):
         self.embeddings.close()
 
 
-OURS: tuple[type[Way], ...] = (LangChainQwen, LlamaIndexQwen)
-PEERS: tuple[type[Way], ...] = (
+OURS: tuple[type[Client], ...] = (LangChainQwen, LlamaIndexQwen)
+PEERS: tuple[type[Client], ...] = (
     LangChainDashScope,
     LlamaIndexDashScope,
     LangChainOpenAI,
@@ -336,10 +336,10 @@ PEERS: tuple[type[Way], ...] = (
 
 
 @contextmanager
-def opened(kind: type[Way], service: Emulator, **wanted: Any) -> Iterator[Way]:
-    """Open a way to a service; the block gets it. Keywords are those of `Wanted`."""
-    way = kind(service, Wanted(**wanted))
+def opened(kind: type[Client], service: Emulator, **options: Any) -> Iterator[Client]:
+    """Open a client of a service for the block. Keywords are those of `Options`."""
+    client = kind(service, Options(**options))
     try:
-        yield way
+        yield client
     finally:
-        way.close()
+        client.close()
