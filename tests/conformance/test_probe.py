@@ -90,9 +90,9 @@ def test_every_question_is_compared(whole):
     _, report, _ = whole
 
     rows = report.read_text(encoding="utf-8").split("## Differences")[0].splitlines()
-    answered = [row for row in rows if row.startswith("| ")][1:]
-    assert len(answered) == len([*native_questions(burst=False), *compatible_questions()])
-    assert [row for row in answered if not row.endswith("| same |")] == []
+    table = [row for row in rows if row.startswith("| ")][1:]
+    assert len(table) == len([*native_questions(burst=False), *compatible_questions()])
+    assert [row for row in table if not row.endswith("| same |")] == []
 
 
 def test_printed_numbers_for_base64_are_no_difference(service, report):
@@ -260,9 +260,9 @@ def test_a_burst_that_provokes_nothing_says_so(service, report):
 
 
 def test_there_is_no_burst_unless_it_is_enabled():
-    asked = native_questions(burst=False)
+    questions = native_questions(burst=False)
 
-    assert [question for question in asked if question.burst] == []
+    assert [question for question in questions if question.burst] == []
 
 
 def test_a_key_in_a_response_is_redacted(service, report, capsys):
@@ -303,9 +303,9 @@ def closed(question):
 
 @pytest.mark.parametrize("ask", [lambda _: "n", lambda _: "", closed])
 def test_anything_but_yes_sends_nothing(service, report, ask):
-    asked = probe(service, report, "`parameters` empty", env={"YES": ""}, ask=ask)
+    status = probe(service, report, "`parameters` empty", env={"YES": ""}, ask=ask)
 
-    assert asked == COULD_NOT_RUN
+    assert status == COULD_NOT_RUN
     assert service.requests == []
     assert not report.exists()
 

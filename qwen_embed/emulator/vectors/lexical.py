@@ -126,7 +126,7 @@ def _features(points: NDArray[np.uint32]) -> tuple[NDArray[np.intp], _Hashes, _F
     """Return each feature's position, hash and weight; `points` must start and end blank."""
     kind = kinds(points)
     is_word = kind >= DIGIT
-    # Everything but letters counts as blank, so that "word," and "word" share their n-grams.
+    # Only letters and digits count, so that "word," and "word" share their n-grams.
     letters = _mixed(np.where(is_word, points, _BLANK_POINT))
     starts, ends, words = _words(is_word, letters)
     word_weights = _WORD_WEIGHT_OF_LENGTH[np.minimum(ends - starts, 4)]
