@@ -1,4 +1,4 @@
-"""What all tests share: no settings from outside, the emulator, and the interfaces of the core."""
+"""Fixtures of all tests: a clean environment, the emulator, and the interfaces of the core."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_account_is_remembered() -> None:
-    """Forget what earlier tests learnt: an emulator may listen on the port of one before it."""
+    """Forget the accounts of earlier tests: an emulator may reuse the port of another one."""
     if running := event_loop.started():
         running.shared.clear()
 
 
 @pytest.fixture
 def instant_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let repeats leave at once."""
+    """Send retries at once."""
     wait = RetryPolicy.wait
     monkeypatch.setattr(RetryPolicy, "wait", lambda *args: None if wait(*args) is None else 0.001)
 

@@ -1,4 +1,4 @@
-"""What is LangChain's alone: its stores and its cache."""
+"""LangChain only: its stores, its cache and its rate limiters."""
 
 from __future__ import annotations
 

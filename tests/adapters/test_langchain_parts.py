@@ -1,4 +1,4 @@
-"""Chunks of LangChain that embed on their own: what they send in which role, and how often."""
+"""Components of LangChain that embed: what they send in which role, and how often."""
 
 from __future__ import annotations
 

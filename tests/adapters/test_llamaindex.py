@@ -1,4 +1,4 @@
-"""What is LlamaIndex's alone: its hooks, its way of saving objects, its pipelines."""
+"""LlamaIndex only: its hooks, its serialization, its pipelines and its events."""
 
 from __future__ import annotations
 

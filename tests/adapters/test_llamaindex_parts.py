@@ -1,4 +1,4 @@
-"""Chunks of LlamaIndex that embed on their own: what they send in which role, and how often."""
+"""Components of LlamaIndex that embed: what they send in which role, and how often."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_nodes_that_have_their_vectors_are_not_embedded_again(service, embedding
 
 
 def fusion(index, **options):
-    """Return two retrievers over one index, joined."""
+    """Return a fusion of two retrievers over one index."""
     retrievers = [index.as_retriever(), index.as_retriever()]
     return QueryFusionRetriever(retrievers, num_queries=1, llm=MockLLM(), **options)
 
@@ -125,7 +125,7 @@ def pipeline(embedding, strategy, *before, vector_store=True):
 
 
 def run(service, pipeline, *texts, **metadata):
-    """Run a pipeline over documents; return what went out."""
+    """Run a pipeline over documents, and return the texts that were sent."""
     service.clear()
     shown = {"metadata": metadata, "excluded_embed_metadata_keys": list(metadata)}
     with warnings.catch_warnings():

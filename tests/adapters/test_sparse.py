@@ -1,4 +1,4 @@
-"""Sparse objects of both adapters: alone, as one of a pair, and in the forms that stores take."""
+"""Sparse objects of both adapters: unpaired, paired, and wrapped for stores."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ EVERY_METHOD = [
     *((QwenSparseEmbeddings, QwenEmbeddings, embed) for embed in LANGCHAIN.values()),
     *((QwenSparseEmbedding, QwenEmbedding, embed) for embed in LLAMAINDEX.values()),
 ]
-ways = pytest.mark.parametrize(
+methods = pytest.mark.parametrize(
     ("kind", "dense_kind", "embed"), EVERY_METHOD, ids=[*LANGCHAIN, *LLAMAINDEX]
 )
 
 
-@ways
+@methods
 def test_every_method_returns_the_vectors_of_the_core(service, kind, dense_kind, embed):
     expected = QwenEmbedder(**options(service, output="sparse")).embed_documents(TEXTS).sparse
 
@@ -68,7 +68,7 @@ def test_every_method_returns_the_vectors_of_the_core(service, kind, dense_kind,
     assert all(list(row) == sorted(row) for row in rows)
 
 
-@ways
+@methods
 def test_every_method_uses_the_sparse_vectors_that_the_pair_kept(service, kind, dense_kind, embed):
     dense = dense_kind(**options(service, dimension=64))
     sparse = dense.sparse()

@@ -41,7 +41,7 @@ def linked_files(page):
 
 
 def names(text):
-    """Return what is set as code, wherever its line breaks."""
+    """Return the names set as code, without line breaks."""
     return {" ".join(name.split()) for name in re.findall(r"`[^`]+`", text)}
 
 

@@ -16,7 +16,7 @@ MODULES = [
     module.name
     for package in (qwen_embed, langchain_qwen_embed, llamaindex_qwen_embed)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-    # Those of a store need the store, and are run where it is.
+    # Modules for a store need its package, and are run where it is installed.
     if not module.name.endswith(("__main__", ".chroma", ".milvus"))
 ]
 

@@ -112,7 +112,7 @@ def test_a_public_member_documents_what_it_returns(name):
     returned = inspect.signature(getattr(found, "__func__", found)).return_annotation
     says = re.search(r"^(Return|Yield)s?[ :]", text, re.MULTILINE)
     assert says or returned == "None" or twins
-    # Another method says it in its stead.
+    # Another method documents it.
     assert [twin for twin in twins if not hasattr(kind, twin)] == []
 
 
@@ -163,10 +163,10 @@ def test_an_option_has_its_type_and_its_other_names():
 
 
 class Tuned(QwenEmbedder):
-    """An embedder with an option of its own."""
+    """An embedder with an additional option."""
 
     boost: float = 1.5
-    """How much each number of a row is multiplied by."""
+    """The factor of each vector."""
 
     stop_words: list[str]
     """Words that are left out."""
@@ -177,7 +177,7 @@ def test_a_user_defined_subclass_shows_its_options_too():
 
     assert shown["boost"] == (
         "float, default 1.5",
-        "How much each number of a row is multiplied by.",
+        "The factor of each vector.",
     )
     assert shown["stop_words"] == ("list[str], required", "Words that are left out.")
     assert shown["dimension"] == options_of(QwenEmbedder)["dimension"]

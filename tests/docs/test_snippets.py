@@ -15,7 +15,7 @@ from opentelemetry.util._once import Once
 from qwen_embed.emulator import Emulator
 from tests.support.pages import PAGES, name_of
 
-# The programs of the pages on migrating stand before a diff, and tests/test_migrating.py runs them.
+# On the pages on migrating a diff follows each program; tests/features/test_migrating.py runs them.
 _SNIPPET = re.compile(
     r"^```python\n((?:(?!```).)*)^```$(?!\n\n```diff)(?:\n\n```text\n(.*?)^```$)?",
     re.MULTILINE | re.DOTALL,

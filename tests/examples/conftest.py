@@ -13,7 +13,7 @@ from tests.support.example_output import Run, output_of, run_with_key
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the module's `EXAMPLE` writes."""
+    """Return the folder that the module's `EXAMPLE` writes to."""
     return tmp_path_factory.mktemp(request.module.EXAMPLE)
 
 
@@ -25,7 +25,7 @@ def output(request: pytest.FixtureRequest, folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Run, Path]]:
-    """Return what runs an example with a key, once, and gives the run and where it drew."""
+    """Return a function that runs an example once with a key; it returns the run and its folder."""
 
     @cache
     def run(example: str) -> tuple[Run, Path]:

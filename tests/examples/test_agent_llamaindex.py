@@ -1,4 +1,4 @@
-"""An agent that asks a query engine as a tool: what that asks of the service."""
+"""An agent with query engines as tools: the requests that it sends."""
 
 from __future__ import annotations
 

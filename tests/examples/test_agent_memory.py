@@ -1,4 +1,4 @@
-"""An agent with long-term memory: what it remembers, and what that asks of the service."""
+"""An agent with long-term memory: what it remembers, and the requests that it sends."""
 
 from __future__ import annotations
 

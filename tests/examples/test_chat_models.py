@@ -18,7 +18,7 @@ in_llamaindex = pytest.mark.skipif(
 
 
 def reply(body):
-    """Call a tool where there is one, the last for a question; then repeat what it says."""
+    """Call a tool if there is one, the last for a question; then pass on its answer."""
     last = body["messages"][-1]
     if last["role"] == "tool":
         return {"content": f"It says: {last['content']}"}

@@ -1,4 +1,4 @@
-"""Clustering: by language as the vectors are, by subject without what a language shares."""
+"""Clustering: by language with unchanged vectors, by subject without the mean of a language."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def run(example, environment, **arguments):
 
 
 def run_with_a_key(example, **arguments):
-    """Run the example against an emulator that takes the service's place; also return requests."""
+    """Run the example against an emulator in place of the service; also return its requests."""
     with Emulator(api_key="sk-own") as service:
         own = {"DASHSCOPE_API_KEY": service.api_key, "DASHSCOPE_BASE_URL": service.native_url}
         return *run(example, own, **arguments), list(service.requests)
@@ -109,7 +109,7 @@ def test_texts_are_sent_in_as_few_requests_as_the_service_allows_and_none_twice(
     texts = [text for request in requests for text in request.body["input"]["texts"]]
 
     assert len(texts) == len(set(texts)) == 217
-    # 32 questions, 65 passages to find and 64 to group, 32 messages to learn from and 24 to tell
+    # 32 questions, 65 passages to find, 64 to group, 32 messages to learn from and 24 to classify
     assert len(requests) == 4 + 7 + 7 + 4 + 3
     assert "Used: 217 texts in 25 requests (0 retries), " in output
 

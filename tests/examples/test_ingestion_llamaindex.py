@@ -1,4 +1,4 @@
-"""A pipeline that embeds what is new or changed, and that alone."""
+"""A pipeline that embeds only new or changed texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for all examples that draw: they run against a service; their pictures are kept."""
+"""All examples that draw: they run against the service, and their pictures are committed."""
 
 from __future__ import annotations
 

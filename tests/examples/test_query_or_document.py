@@ -25,27 +25,27 @@ ROW = r"^ (as a [a-z ]+?) +(\d+) +(\d\.\d\d) +(\d\.\d\d)$"
 
 
 @pytest.fixture(scope="module")
-def ways(output):
-    """How many pages come first, the mean reciprocal rank, and that of pages alone, by way."""
+def measured(output):
+    """Right pages ranked first, the mean reciprocal rank, and that of pages only, by option."""
     rows = re.findall(ROW, output, re.MULTILINE)
     return {way: (int(first), float(mean), float(alone)) for way, first, mean, alone in rows}
 
 
-def test_every_option_is_measured(ways):
-    assert list(ways) == ["as a document", "as a query", "as a query with instruct"]
+def test_every_option_is_measured(measured):
+    assert list(measured) == ["as a document", "as a query", "as a query with instruct"]
 
 
-def test_among_messages_a_question_finds_more_answers_as_a_query_than_as_a_document(ways):
-    first, mean, _ = ways["as a document"]
-    first_of_query, mean_of_query, _ = ways["as a query"]
+def test_among_messages_a_question_finds_more_answers_as_a_query_than_as_a_document(measured):
+    first, mean, _ = measured["as a document"]
+    first_of_query, mean_of_query, _ = measured["as a query"]
     assert first_of_query >= first
     assert mean_of_query > mean + 1 / 16  # more than one question can change
 
 
-def test_messages_like_the_question_are_ranked_before_the_answers(ways):
-    for _, mean, alone in ways.values():
+def test_messages_like_the_question_are_ranked_before_the_answers(measured):
+    for _, mean, alone in measured.values():
         assert alone > mean
-    alone = [alone for *_, alone in ways.values()]
+    alone = [alone for *_, alone in measured.values()]
     assert max(alone) - min(alone) < 0.15
 
 

@@ -1,4 +1,4 @@
-"""Answers with their sources, through either framework: what is asked of the service for them."""
+"""Answers with their sources, through either framework: the requests that they take."""
 
 from __future__ import annotations
 

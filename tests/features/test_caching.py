@@ -1,4 +1,4 @@
-"""Vectors that are kept from one object and one process to the next, through every interface."""
+"""Vectors that are cached across objects and processes, through every interface."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sent(service):
 
 
 def rows_of(result):
-    """Return the rows that an error carries, those of failed texts as NaN."""
+    """Return the vectors that an error carries, those of failed texts as NaN."""
     rows = result.dense if isinstance(result, EmbeddingResult) else result
     return [[np.nan] if row is None else list(row) for row in rows]
 
@@ -465,7 +465,7 @@ def start(program, service, folder):
 
 def printed(process):
     out, complaints = process.communicate(timeout=60)
-    # On a busy machine asyncio's debug mode tells of slow callbacks.
+    # On a busy machine asyncio's debug mode reports slow callbacks.
     lines = [line for line in complaints.splitlines() if not line.startswith("Executing ")]
     assert (lines, process.returncode) == ([], 0)
     return out

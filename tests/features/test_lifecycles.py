@@ -1,4 +1,4 @@
-"""Loops, threads, processes and ends: one object serves them all and leaves nothing behind."""
+"""Event loops, threads, processes and exits: one object serves them all, and cleans up."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_making_an_object_starts_no_thread():
 
 
 def run_program(program, service, in_flight=lambda process: None, *, dev_mode=True):
-    """Run a program that asks a service, and do something once it has a request in flight.
+    """Run a program that calls a service, and call a function once it has a request in flight.
 
     Returns:
         What it wrote to standard output and to standard error, and its exit code.
@@ -199,7 +199,7 @@ def run_program(program, service, in_flight=lambda process: None, *, dev_mode=Tr
     finally:
         process.kill()
         process.communicate()
-    # On a busy machine asyncio's debug mode tells of slow callbacks; that is no complaint.
+    # On a busy machine asyncio's debug mode reports slow callbacks, which are no errors.
     lines = errors.splitlines(keepends=True)
     complaints = "".join(line for line in lines if not line.startswith("Executing "))
     return output, complaints, process.returncode
@@ -290,7 +290,7 @@ print(status, embedder.embed_query('b').dense.shape)
 embedder.close()
 """,
         service,
-        dev_mode=False,  # which warns of what a child that just ends leaves open
+        dev_mode=False,  # it would warn of connections that an exiting child leaves open
     )
 
     assert done == ("0 (1, 1024)\n", "", 0)
@@ -383,7 +383,7 @@ embedder = QwenEmbedder(**options)
 embedder.embed_query('before')
 def work():
     threading.main_thread().join()
-    for each in (embedder, QwenEmbedder(**options)):  # the second looks the host up
+    for each in (embedder, QwenEmbedder(**options)):  # the second resolves the host
         print(each.embed_documents(['after', 'word ' * 9000]).dense.shape)
         each.close()
 threading.Thread(target=work).start()

@@ -22,11 +22,11 @@ from tests.support.interfaces import API_KEY, one_interface_per_package
 LIMIT = 8_192
 WORDS = ("the", "wind", "will", "rise", "over", "cold", "hill", "and", "sea")
 LONG = " ".join(chain.from_iterable(product(WORDS, repeat=4)))
-"""26,244 tokens, and nowhere the same for long."""
+"""26,244 tokens, without long repetitions."""
 
 
 def chunks_of(text, limit=LIMIT):
-    """Return a text's parts and their tokens."""
+    """Return a text's chunks and their tokens."""
     return zip(*load_tokenizer().split(text, limit), strict=True)
 
 
@@ -49,7 +49,7 @@ def as_lists(result):
 
 
 def test_the_first_tokens_are_sent(interface, service):
-    parts, tokens = chunks_of(LONG)
+    chunks, tokens = chunks_of(LONG)
     assert tokens[0] == LIMIT
 
     [row, short] = interface.documents(interface(service, long_text="truncate"), [LONG, "short"])
@@ -57,25 +57,25 @@ def test_the_first_tokens_are_sent(interface, service):
     [request] = service.requests
     assert request.body == {
         "model": "text-embedding-v4",
-        "input": {"texts": [parts[0], "short"]},
+        "input": {"texts": [chunks[0], "short"]},
         "parameters": {"text_type": "document"},
     }
-    assert [row, short] == interface.documents(interface(service), [parts[0], "short"])
+    assert [row, short] == interface.documents(interface(service), [chunks[0], "short"])
 
 
 @one_interface_per_package
 def test_all_chunks_are_sent_and_averaged_into_one_vector(interface, service):
-    parts, tokens = chunks_of(LONG)
+    chunks, tokens = chunks_of(LONG)
 
     [short, row] = interface.documents(interface(service, long_text="average"), ["short", LONG])
 
     [request] = service.requests
     assert request.body == {
         "model": "text-embedding-v4",
-        "input": {"texts": ["short", *parts]},
+        "input": {"texts": ["short", *chunks]},
         "parameters": {"text_type": "document"},
     }
-    [same, *rows] = interface.documents(interface(service), ["short", *parts])
+    [same, *rows] = interface.documents(interface(service), ["short", *chunks])
     assert short == same
     assert np.allclose(row, unit_mean(rows, tokens), atol=1e-6)
 
@@ -120,7 +120,7 @@ def test_a_truncated_text_that_is_still_too_long_is_shortened(interface, service
     rows = interface.documents(interface(service, long_text="truncate"), ["short", LONG, "other"])
 
     [answered] = {text for text in sent(service) if LONG.startswith(text)}
-    assert load_tokenizer().count(answered) == 5_970  # the third tenth less
+    assert load_tokenizer().count(answered) == 5_970  # after the third cut by a tenth
     assert len(set(sent(service))) == len(sent(service)) == 3
     assert rows == interface.documents(interface(service), ["short", answered, "other"])
 
@@ -132,12 +132,12 @@ def test_a_chunk_that_is_still_too_long_is_split_in_two(interface, service):
 
     rows = interface.documents(interface(service, long_text="average"), texts)
 
-    parts = sorted((text for text in sent(service) if text in LONG and text), key=LONG.find)
-    tokens = [load_tokenizer().count(part) for part in parts]
-    assert "".join(parts) == LONG
+    chunks = sorted((text for text in sent(service) if text in LONG and text), key=LONG.find)
+    tokens = [load_tokenizer().count(chunk) for chunk in chunks]
+    assert "".join(chunks) == LONG
     assert max(tokens) == LIMIT // 2
-    assert len(sent(service)) == len(parts) + 2
-    expected = unit_mean(interface.documents(interface(service), parts), tokens)
+    assert len(sent(service)) == len(chunks) + 2
+    expected = unit_mean(interface.documents(interface(service), chunks), tokens)
     assert np.allclose(rows[1], expected, atol=1e-6)
 
 
@@ -185,12 +185,12 @@ def test_texts_are_sent_whole_if_the_models_limit_is_unknown(interface, service)
 @one_interface_per_package
 def test_a_progress_bar_counts_what_is_sent(interface, service, capsys):
     service.set_model("text-embedding-v4", tokens_per_text=6_000)
-    parts, _ = chunks_of(LONG)
+    chunks, _ = chunks_of(LONG)
     embeddings = interface(service, long_text="average", show_progress_bar=True)
 
     interface.documents(embeddings, ["short", LONG])
 
-    assert f"{1 + len(parts)}/{1 + len(parts)}" in capsys.readouterr().err
+    assert f"{1 + len(chunks)}/{1 + len(chunks)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [QwenEmbeddings, QwenEmbedding])
@@ -214,14 +214,14 @@ def test_a_pair_shares_the_requests_of_long_texts(service, kind, long_text):
 
 def test_a_sparse_vector_has_the_largest_value_of_any_chunk(service):
     options = {"api_key": API_KEY, "base_url": service.native_url, "output": "sparse"}
-    parts, _ = chunks_of(LONG + "storm " * 5)
+    chunks, _ = chunks_of(LONG + "storm " * 5)
     with QwenEmbedder(**options) as embedder:
-        rows = embedder.embed_documents(parts).sparse.rows()
+        rows = embedder.embed_documents(chunks).sparse.rows()
     with QwenEmbedder(**options, long_text="average") as embedder:
         [row] = embedder.embed_documents([LONG + "storm " * 5]).sparse.rows()
 
     assert row.keys() == set().union(*rows)
-    assert row == {index: max(part.get(index, 0) for part in rows) for index in row}
+    assert row == {index: max(chunk.get(index, 0) for chunk in rows) for index in row}
 
 
 @pytest.mark.parametrize("long_text", ["truncate", "average"])

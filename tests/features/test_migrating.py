@@ -1,4 +1,4 @@
-"""The programs of docs/migrating.md, each run with the class that it has and with ours."""
+"""The programs of docs/migrating.md, each run with its original class and with ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def self_hosted():
 
 @pytest.fixture
 def run(service, self_hosted, monkeypatch):
-    """Run a program with the addresses of emulators in place of those that it names."""
+    """Run a program with the addresses of emulators in place of its own."""
     dashscope = pytest.importorskip("dashscope")
     monkeypatch.setattr(dashscope, "api_key", None)
     monkeypatch.setattr(dashscope, "base_http_api_url", service.native_url)

@@ -28,7 +28,7 @@ TEXTS = [f"text {n}" for n in range(100)]
 
 @dataclass(frozen=True)
 class PairOf:
-    """The pair of one package: how it is made, and how its two objects are asked."""
+    """The pair of one package: how it is made, and how its two objects embed."""
 
     make: Callable[..., Any]
     dense_documents: Callable[[Any, list[str]], Any]

@@ -1,4 +1,4 @@
-"""Bad input, refusals and faults: a clear error, nothing paid for in vain, nothing lost."""
+"""Invalid input, rejections and faults: a clear error, no wasted requests, nothing lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.interfaces import one_interface_per_package
 
 @pytest.fixture
 def short_outage_limit(monkeypatch):
-    """Wait a moment, in place of minutes, for an account that serves nothing."""
+    """Give up an account that serves nothing after a moment instead of minutes."""
     monkeypatch.setattr(RetryPolicy, "outlasts", lambda self, seconds: seconds < 0.2)
 
 

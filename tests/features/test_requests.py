@@ -1,4 +1,4 @@
-"""What leaves for the service, the same through every interface of the core."""
+"""The requests to the service, the same through every interface of the core."""
 
 from __future__ import annotations
 
@@ -208,17 +208,17 @@ def test_usage_adds_up_over_calls(interface, service):
 
 
 @pytest.mark.parametrize(
-    ("told", "texts"),
+    ("quota", "texts"),
     [
         ({"requests_per_minute": 1800}, [f"text {n}" for n in range(360)]),
         ({"tokens_per_minute": 60 * 20_000}, [f"{n} " + "word " * 200 for n in range(130)]),
     ],
     ids=["requests", "tokens"],
 )
-def test_a_configured_quota_is_respected_without_a_429(service, told, texts):
-    """Through the core alone: it takes a second, more than which a quota lets through at once."""
-    service.set_quota(**told)
-    with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, **told) as embedder:
+def test_a_configured_quota_is_respected_without_a_429(service, quota, texts):
+    """Only through the core, as it takes a second: more texts than the quota admits at once."""
+    service.set_quota(**quota)
+    with QwenEmbedder(api_key=API_KEY, base_url=service.native_url, **quota) as embedder:
         embedder.embed_documents(texts)
 
     assert Counter(request.status for request in service.requests) == {200: len(texts) / 10}
@@ -249,7 +249,7 @@ def test_discovering_a_quota_loses_nothing_and_costs_few_429s(interface, service
 
 
 @pytest.mark.parametrize(
-    ("code", "refused", "other"),
+    ("code", "throttled", "other"),
     [
         ("Throttling.RateQuota", "requests_per_minute", "tokens_per_minute"),
         ("Throttling.AllocationQuota", "tokens_per_minute", "requests_per_minute"),
@@ -257,9 +257,9 @@ def test_discovering_a_quota_loses_nothing_and_costs_few_429s(interface, service
 )
 @one_interface_per_package
 def test_a_429_shows_in_the_limits_of_every_object_of_the_account(
-    interface, service, code, refused, other
+    interface, service, code, throttled, other
 ):
-    """What pace is found is tested in simulated time: here it depends on the machine."""
+    """The discovered pace is tested in simulated time: here it depends on the machine."""
     embeddings = interface(service)
     interface.documents(embeddings, [f"warm {n}" for n in range(100)])
     unknown = embeddings.limits
@@ -267,9 +267,9 @@ def test_a_429_shows_in_the_limits_of_every_object_of_the_account(
 
     interface.documents(embeddings, [f"text {n}" for n in range(20)])
 
-    assert getattr(unknown, refused) is getattr(unknown, other) is None
+    assert getattr(unknown, throttled) is getattr(unknown, other) is None
     assert Counter(request.status for request in service.requests) == {200: 12, 429: 1}
-    assert getattr(embeddings.limits, refused) > 0
+    assert getattr(embeddings.limits, throttled) > 0
     assert getattr(embeddings.limits, other) is None
     assert interface(service).limits == embeddings.limits
 

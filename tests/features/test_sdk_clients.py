@@ -1,4 +1,4 @@
-"""The user's own SDK client carries the requests; everything else stays as it is."""
+"""The user's own SDK client sends the requests; everything else stays the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kind(request):
 
 @pytest.fixture
 def connect(kind, service):
-    """Make clients that would repeat on their own; they are closed at the end."""
+    """Make clients that would retry on their own; they are closed at the end."""
     made = []
 
     def connect(**more):
@@ -53,7 +53,7 @@ def client(connect):
 
 
 def options(client, **more):
-    # Says that lost roles are meant, where the protocol has none.
+    # An explicit template, because the protocol has no roles and would warn.
     template = {} if isinstance(client, tuple(NATIVE)) else {"query_template": "{query}"}
     return {"client": client, "dimension": 64, **template, **more}
 

@@ -50,7 +50,7 @@ OUTLETS = {
 
 
 def reachable(value, seen=None):
-    """Return all text that can be reached by `vars` and by looking into containers."""
+    """Return all text reachable through `vars` and containers."""
     seen = {} if seen is None else seen
     if id(value) in seen or value is None:
         return []
@@ -95,7 +95,7 @@ def test_the_key_does_not_change_the_hash_of_a_transformation():
 
 @pytest.fixture
 def everything_is_logged(caplog, monkeypatch):
-    """All loggers at DEBUG, and asyncio in debug mode, which tells of every callback."""
+    """All loggers at DEBUG, and asyncio in debug mode, which logs every callback."""
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     loop = event_loop.current()._loop
     before = loop.get_debug(), loop.slow_callback_duration
@@ -137,9 +137,9 @@ FAILURES = {
     "429": rejects(status=429, code="Throttling"),
     "500": rejects(status=500),
     "307": rejects(status=307, headers={"Location": "/elsewhere"}),
-    "a refusal that repeats the key": rejects(status=401, message=f"Incorrect key: {API_KEY}"),
-    "a refusal with status 200": rejects(status=200, message=f"Incorrect key: {API_KEY}"),
-    "a page that repeats the key": rejects(status=502, body=b"<p>Bearer %s" % API_KEY.encode()),
+    "a rejection that echoes the key": rejects(status=401, message=f"Incorrect key: {API_KEY}"),
+    "an error with status 200": rejects(status=200, message=f"Incorrect key: {API_KEY}"),
+    "a page that echoes the key": rejects(status=502, body=b"<p>Bearer %s" % API_KEY.encode()),
     "not JSON": rejects(status=200, body=b"<html>"),
     "lost": lambda service: service.drop_next(9),
     "cut short": lambda service: service.drop_next(9, when="body"),
@@ -149,7 +149,7 @@ FAILURES = {
 
 
 def texts_of(error):
-    """Yield all that an error and those behind it show, frames with their variables included."""
+    """Yield all text of an error and its causes, with the variables of their frames."""
     while error is not None:
         yield from (str(error), repr(error), *reachable(vars(error)))
         yield from traceback.format_exception(error)
@@ -187,7 +187,7 @@ def test_the_key_is_in_no_error_about_a_response_that_is_not_http(interface):
 
 
 class Odd:
-    """A key of a type of the user's own, which shows it."""
+    """A key of a user-defined type, whose representation shows it."""
 
     def __repr__(self):
         return API_KEY
@@ -278,7 +278,7 @@ def test_a_key_that_is_assigned_is_not_shown(interface):
 
 
 def frames_of_ours(error):
-    """Return the traceback with the variables of all frames but those of tests, which hold it."""
+    """Return the traceback with the variables of all frames except those of tests."""
     captured = traceback.TracebackException.from_exception(error, capture_locals=True)
     return str([frame.locals for frame in captured.stack if "/tests/" not in frame.filename])
 

@@ -1,4 +1,4 @@
-"""Faults that heal: nothing is lost, nothing is answered twice, and nobody waits for the others."""
+"""Many transient faults: nothing is lost or embedded twice, and no request delays the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fast_retries(monkeypatch):
 
 
 def answered(service):
-    """Return how often each text was answered whole."""
+    """Return how often each text was embedded successfully."""
     return Counter(
         text
         for request in service.requests
@@ -119,7 +119,7 @@ def test_a_stream_has_one_deadline(service):
 
     def stream(embedder):
         for row in embedder.embed_stream(f"text {n}" for n in range(10_000)):
-            got.append(row)  # noqa: PERF402 -- the rows before the error count
+            got.append(row)  # noqa: PERF402 -- the vectors before the error count
 
     with (
         QwenEmbedder(**options, total_timeout=0.6, max_concurrency=2, batch_size=2) as embedder,
@@ -132,7 +132,7 @@ def test_a_stream_has_one_deadline(service):
 
 @pytest.fixture
 def crowded_port():
-    """Give a port on which connections wait for ever: its queue is full."""
+    """Return a port that never accepts a connection, because its queue is full."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -191,7 +191,7 @@ def test_any_texts_get_their_vectors_or_one_error_names_the_invalid(texts, emula
         if not text.strip() or any("\ud800" <= letter <= "\udfff" for letter in text)
     ]
 
-    # What has no token at all, such as a control character alone, only the service can tell.
+    # Only the service knows which texts have no token, for example a single control character.
     unread = [index for index, text in enumerate(texts) if not faulty and not count_tokens(text)]
     if faulty:
         with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""Rows of a stream of texts: in order, bounded, and nothing lost, sync and async alike."""
+"""Streams of texts: in order, with bounded memory, nothing lost, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of stores share: a PostgreSQL server, and a pymilvus that does not sleep."""
+"""Fixtures for tests of stores: a PostgreSQL server, and a pymilvus that polls fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server at DATABASE_URL, or one that runs as long as the tests."""
+    """The server at DATABASE_URL, or a temporary one."""
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
@@ -20,7 +20,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("postgresql") / "data"
     try:
         server = pgserver.get_server(folder, cleanup_mode="delete")
-    except Exception as error:  # whatever a machine lacks
+    except Exception as error:  # many things may be missing
         pytest.skip(f"no PostgreSQL server starts here: {error!r}")
     yield server.get_uri()
     server.cleanup()
@@ -28,7 +28,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def milvus_polls_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pymilvus ask soon whether an index is made, rather than after half a second."""
+    """Let pymilvus poll for an index every few milliseconds instead of every half second."""
 
     def sleep(seconds: float) -> None:
         time.sleep(seconds / 100)

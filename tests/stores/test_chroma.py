@@ -60,7 +60,7 @@ def test_an_object_restored_from_a_collection_makes_the_same_vectors(chroma):
 
 
 def test_a_collection_saves_every_option_that_changes_a_sparse_vector(chroma):
-    sparse = QwenSparseEmbeddings(instruct="Find it", long_text="truncate", empty_text="zero")
+    sparse = QwenSparseEmbeddings(instruct="Find it", empty_text="zero")
 
     saved = sparse.for_chroma().get_config()
 
@@ -70,7 +70,7 @@ def test_a_collection_saves_every_option_that_changes_a_sparse_vector(chroma):
         >= {
             "model": "text-embedding-v4",
             "instruct": "Find it",
-            "long_text": "truncate",
+            "long_text": "error",
             "empty_text": "zero",
         }.items()
     )

@@ -44,7 +44,7 @@ def dense(service):
 
 
 def make(client, dense, sparse, name="c"):
-    """Return the store, as `from_documents` makes it but without its dummy text."""
+    """Return the store, as `from_documents` makes it, but without its dummy text."""
     if not client.collection_exists(name):
         size = models.VectorParams(size=dense.dimension, distance="Cosine")
         client.create_collection(name, size, {"langchain-sparse": models.SparseVectorParams()})
@@ -58,8 +58,8 @@ def make(client, dense, sparse, name="c"):
     )
 
 
-def waiting(dense):
-    """Return how many dense and sparse vectors wait in the pair of an object."""
+def kept_by(dense):
+    """Return how many dense and sparse vectors the pair of an object keeps."""
     pairing = dense._session.pairing
     return (len(pairing.kept["dense"]), len(pairing.kept["sparse"])) if pairing else None
 
@@ -84,7 +84,7 @@ def stored(client, name="c"):
 
 
 def assert_right(points, service):
-    """Assert that each text is stored with its own vectors, as one plain call returns them."""
+    """Assert that each text is stored with its own vectors, as a call of the core returns them."""
     texts = sorted({text for text, *_ in points})
     with QwenEmbedder(
         api_key=API_KEY, base_url=service.native_url, dimension=64, output="dense&sparse"
@@ -105,7 +105,7 @@ def test_200_texts_are_20_requests(service, client, dense):
     assert {request.body["parameters"]["output_type"] for request in service.requests} == {
         "dense&sparse"
     }
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
     points = stored(client)
     assert len(points) == 200
     assert_right(points, service)
@@ -135,7 +135,7 @@ def test_a_query_is_one_request(service, client, dense):
 
     assert found.page_content == TEXTS[137]
     assert [r.body["parameters"]["text_type"] for r in service.requests] == ["query"]
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
 
 
 async def test_async_adding_and_searching_cost_the_same(service, client, dense):
@@ -148,7 +148,7 @@ async def test_async_adding_and_searching_cost_the_same(service, client, dense):
 
     assert found.page_content == TEXTS[42]
     assert len(service.requests) == 1
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
     assert_right(stored(client), service)
 
 
@@ -160,7 +160,7 @@ def test_an_unpaired_dense_object_requests_and_keeps_no_sparse_vectors(service, 
 
     assert len(service.requests) == 21
     assert all("output_type" not in r.body["parameters"] for r in service.requests)
-    assert waiting(dense) is None
+    assert kept_by(dense) is None
 
 
 @pytest.mark.parametrize("batch_size", [7, 100])
@@ -183,11 +183,11 @@ def test_threads_that_share_a_pair_store_the_right_vectors(service, client, dens
         points = stored(client, name)
         assert Counter(text for text, *_ in points) == Counter(texts)
         assert_right(points, service)
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
 
 
 def rank(store, part, query):
-    """Return the place of a part among the first five, or `None`."""
+    """Return the rank of a part among the first five, or `None`."""
     hybrid = store.retrieval_mode == RetrievalMode.HYBRID
     fusion = {"hybrid_fusion": BY_SCORE} if hybrid else {}
     hits = store.similarity_search(query, k=50, **fusion)[:5]
@@ -196,7 +196,7 @@ def rank(store, part, query):
 
 
 def ranks(client, dense, parts, wording):
-    """Return the ranks of all parts asked for by code: by dense vectors alone, and by both."""
+    """Return the ranks of all parts when searched by code, in dense and in hybrid search."""
     both = make(client, dense, dense.sparse())
     both.add_texts([part["text"] for part in parts], parts, batch_size=len(parts))
     alone = make(client, dense, None)
@@ -209,8 +209,8 @@ def ranks(client, dense, parts, wording):
 def test_codes_that_dense_search_misses_are_first_in_hybrid_search(client, dense):
     """With the engine `lexical`, at the smallest dimension, over the whole catalogue.
 
-    At dimension 1024 that engine finds nearly every code by dense vectors alone, as it counts
-    pieces of words, which no model does; 64 numbers have no room for them.
+    At dimension 1024 that engine finds nearly every code by dense vectors, because it counts word
+    fragments, which no model does; 64 numbers have no room for them.
     """
     alone, both = ranks(client, dense, CATALOGUE, "I would like to order {}")
 
@@ -227,7 +227,7 @@ def test_codes_that_dense_search_misses_are_first_in_hybrid_search(client, dense
 def test_hybrid_search_finds_codes_that_a_real_model_misses_too(client):
     """With the engine `e5`, a small model of meaning, at the service's usual dimension.
 
-    A question in Chinese draws it to the parts that are described in Chinese; the code is English.
+    A Chinese question ranks parts with Chinese descriptions first; the code is English.
     """
     kinds = ("gaskets", "墨粉盒")
     parts = [part for part in CATALOGUE if part["chapter"] in kinds]
@@ -246,7 +246,7 @@ def test_hybrid_search_finds_codes_that_a_real_model_misses_too(client):
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory):
-    """Give the folder of a run of the example, and what it printed."""
+    """Return the folder and the output of a run of the example."""
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL"):

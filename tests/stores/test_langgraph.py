@@ -122,7 +122,7 @@ def postgres_store(connection, embed):
 
 @pytest.mark.upstream
 def test_in_postgres_what_is_sought_goes_out_as_a_document(service, embeddings, connection):
-    """A fault of the store's, known as langchain-ai/langgraph#9007 for its sibling on SQLite."""
+    """A bug of the store, reported for its SQLite version as langchain-ai/langgraph#9007."""
     store = postgres_store(connection, embeddings)
     store.setup()
 

@@ -141,7 +141,7 @@ def test_nodes_of_one_text_never_get_each_others_vectors(service, dense, make_st
 
 
 def test_a_search_by_words_alone_finds_each_code(dense, make_store):
-    # The store's mode "sparse" asks for what Milvus Lite does not have.
+    # The store's mode "sparse" needs a feature that Milvus Lite lacks.
     store = make_store(
         dense.sparse(),
         hybrid_ranker="WeightedRanker",

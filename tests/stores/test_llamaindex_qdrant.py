@@ -44,7 +44,7 @@ def dense(service):
 
 
 def make(dense, name="c", **options):
-    """Return the store with the other half of a pair."""
+    """Return the store with the sparse object of a pair."""
     sparse = dense.sparse()
     return QdrantVectorStore(
         name,
@@ -77,8 +77,8 @@ def retriever(store, dense, **options):
     return index.as_retriever(similarity_top_k=5, **options)
 
 
-def waiting(dense):
-    """Return how many dense and sparse vectors wait in the pair of an object."""
+def kept_by(dense):
+    """Return how many dense and sparse vectors the pair of an object keeps."""
     pairing = dense._session.pairing
     return (len(pairing.kept["dense"]), len(pairing.kept["sparse"])) if pairing else None
 
@@ -126,7 +126,7 @@ def test_200_nodes_are_20_requests(service, client, dense, add, metadata):
     assert {request.body["parameters"]["output_type"] for request in service.requests} == {
         "dense&sparse"
     }
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
     assert_right(stored(client), nodes, service)
 
 
@@ -140,7 +140,7 @@ def test_a_query_is_one_request(service, client, dense, metadata):
 
     assert found[0].text == TEXTS[137]
     assert [r.body["parameters"]["text_type"] for r in service.requests] == ["query"]
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
 
 
 @pytest.mark.parametrize("metadata", [False, True], ids=["bare", "metadata"])
@@ -163,7 +163,7 @@ async def test_async_adding_and_searching_cost_the_same(service, dense, through,
 
     assert found[0].text == TEXTS[42]
     assert len(service.requests) == 1
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
     await client.close()
 
 
@@ -175,7 +175,7 @@ def test_an_unpaired_dense_object_requests_and_keeps_no_sparse_vectors(service, 
 
     assert len(service.requests) == 21
     assert all("output_type" not in r.body["parameters"] for r in service.requests)
-    assert waiting(dense) is None
+    assert kept_by(dense) is None
 
 
 @pytest.mark.parametrize("metadata", [False, True], ids=["bare", "metadata"])
@@ -194,7 +194,7 @@ def test_threads_that_share_a_pair_store_the_right_vectors(service, client, dens
 
     for name, nodes in shares.items():
         assert_right(stored(client, name), nodes, service)
-    assert waiting(dense) == (0, 0)
+    assert kept_by(dense) == (0, 0)
 
 
 def test_codes_that_dense_search_misses_are_first_in_hybrid_search(client, dense):

@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector: both kinds of vectors side by side, fused in one statement."""
+"""PostgreSQL with pgvector: both kinds of vectors in one table, fused in one statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chat model on loopback, by the OpenAI-compatible protocol, that answers what a test says."""
+"""A stub chat model on loopback, with the OpenAI-compatible protocol and the answers of a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class ChatServer:
-    """What a chat model was asked.
+    """The requests to a chat model.
 
     Attributes:
         url: Its base URL.

@@ -1,4 +1,4 @@
-"""Looks at what an example draws."""
+"""Checks the pictures of examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def is_drawn(picture: Path, height: int) -> bool:
-    """Say whether a file is a picture 1,200 pixels wide and so high, with more on it than text."""
+    """Return whether a file is a picture of this height, 1,200 pixels wide, with more than text."""
     with Image.open(picture) as image:
         colours = image.convert("RGB").getcolors(1 << 20) or []
         pixels = image.width * image.height

@@ -1,4 +1,4 @@
-"""Every call of every class that embeds, and the rows that it must return, whatever their form."""
+"""Every embedding method of every class, and the vectors that it must return, in any format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qwen_embed.tokenizer import load_tokenizer
 from tests.support.fingerprint_service import DEFAULT_DIMENSION, expected_dense, expected_sparse
 
 Row = Any
-"""A dense row is a list, a sparse one a dict, both a tuple; one that is missing is `None`."""
+"""A list if dense, a dict if sparse, a tuple if both, `None` if missing."""
 
 
 class _LongText(str):
@@ -106,15 +106,15 @@ class Made:
         return [replace(call, output=call.output or output) for call in CALLS[type(self.it)]]
 
     def run(self, call: Call, texts: Sequence[str]) -> list[Row]:
-        """Embed, and return the rows."""
+        """Embed, and return the vectors."""
         return _rows(call, getattr(self.it, call.method)(_argument(call, texts)))
 
     async def arun(self, call: Call, texts: Sequence[str]) -> list[Row]:
-        """Embed from async code, and return the rows."""
+        """Embed from async code, and return the vectors."""
         return _rows(call, await getattr(self.it, f"a{call.method}")(_argument(call, texts)))
 
     def expected(self, call: Call, text: str) -> Row:
-        """Return the one right row of a text."""
+        """Return the correct vector of a text."""
         dense, sparse = self._dense(call.role, text), self._sparse(call.role, text)
         return {"dense": dense, "sparse": sparse, "dense&sparse": (dense, sparse)}[call.output]
 
@@ -165,7 +165,7 @@ def _rows(call: Call, returned: Any) -> list[Row]:
 
 
 def rows_of(result: Any) -> list[Row]:
-    """Return one row a text from what a call returned, or from the `result` of an error."""
+    """Return one vector per text from the value of a call, or from the `result` of an error."""
     if isinstance(result, EmbeddingResult):
         dense = None if result.dense is None else [_row(row) for row in result.dense]
         sparse = None if result.sparse is None else result.sparse.rows()
@@ -186,12 +186,12 @@ def _row(row: Any) -> Row:
 
 
 def is_missing(row: Row) -> bool:
-    """Return whether a row stands for a text that failed; blank texts' sparse rows look alike."""
+    """Return whether a vector marks a failed text; sparse vectors of blank texts look the same."""
     return row[0] is None if isinstance(row, tuple) else not row
 
 
 def agree(row: Row, expected: Row) -> bool:
-    """Return whether a row is the expected one, up to the rounding of float32."""
+    """Return whether a vector is the expected one, up to float32 rounding."""
     if isinstance(expected, tuple):
         return all(map(agree, row, expected))
     if isinstance(expected, dict) or row is None:

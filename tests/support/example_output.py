@@ -1,4 +1,4 @@
-"""Runs an example as a user would: what it prints, draws, and asks the service."""
+"""Runs an example as a user would, and returns its output and its requests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @dataclass(frozen=True)
 class Run:
-    """A run of an example against the emulator in the service's place."""
+    """A run of an example against the emulator in place of the service."""
 
     output: str
     requests: list[RecordedRequest]
 
     def texts(self, text_type: str) -> list[str]:
-        """Return the texts that went out in a role, in order of arrival."""
+        """Return the texts that were sent in a role, in order of arrival."""
         return texts_sent(self.requests, text_type)
 
 
@@ -35,8 +35,8 @@ def output_of(example: str, *arguments: Any, environment: Mapping[str, str] | No
 
     Args:
         example: Its name.
-        *arguments: What it is given, such as the folder where it may write.
-        environment: The only settings of the service; those that are there where none are given.
+        *arguments: Its arguments, for example the folder that it writes to.
+        environment: The only settings of the service; by default the existing ones.
     """
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
         if environment is not None:
@@ -50,7 +50,7 @@ def output_of(example: str, *arguments: Any, environment: Mapping[str, str] | No
 
 
 def run_offline(example: str, *arguments: Any) -> str:
-    """Run an example in an environment that names no service; return what it prints."""
+    """Run an example without a configured service, and return its output."""
     with no_service_configured():
         return output_of(example, *arguments)
 
@@ -58,7 +58,7 @@ def run_offline(example: str, *arguments: Any) -> str:
 def run_with_key(
     example: str, *arguments: Any, environment: Mapping[str, str] | None = None
 ) -> Run:
-    """Run an example with a key, and the emulator where the environment says the service is."""
+    """Run an example with a key, and the emulator at the address in the environment."""
     with Emulator(api_key="sk-own") as service, no_service_configured() as patch:
         patch.setenv("DASHSCOPE_API_KEY", service.api_key)
         patch.setenv("DASHSCOPE_BASE_URL", service.native_url)
@@ -69,7 +69,7 @@ def run_with_key(
 
 @contextlib.contextmanager
 def no_service_configured() -> Iterator[pytest.MonkeyPatch]:
-    """Leave no name of a service in the environment."""
+    """Remove every service from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [*os.environ]:
             if name.startswith(("DASHSCOPE_", "OPENAI_", "CHAT_MODEL")):
@@ -78,7 +78,7 @@ def no_service_configured() -> Iterator[pytest.MonkeyPatch]:
 
 
 def texts_sent(requests: list[RecordedRequest], text_type: str) -> list[str]:
-    """Return the texts that went out in a role, in order of arrival."""
+    """Return the texts that were sent in a role, in order of arrival."""
     return [
         text
         for request in requests

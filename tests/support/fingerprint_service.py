@@ -1,4 +1,4 @@
-"""A service whose every number depends on all that was asked for: no vector passes for another.
+"""A service whose vectors depend on every option of the request, so that none passes for another.
 
 It shares no code with the package under test, and none with the emulator.
 """
@@ -122,11 +122,11 @@ class FingerprintService:
         return f"http://127.0.0.1:{self._port}/compatible-mode/v1"
 
     def fail_next(self, status: int, times: int = 1) -> None:
-        """Answer the next requests with a status: 429 throttles, 500 is the service's fault."""
+        """Answer the next requests with a status: 429 or 500, for example."""
         self._faults.extend([status] * times)
 
     def drop_next(self, times: int = 1) -> None:
-        """Close the connection of the next requests instead of answering."""
+        """Close the connection of the next requests without a response."""
         self._faults.extend([None] * times)
 
     def hold(self) -> None:
@@ -149,7 +149,7 @@ class FingerprintService:
         return not self._runner.server.connections
 
     def wait_until_idle(self) -> bool:
-        """Wait until all requests that have come are answered; return whether they are."""
+        """Wait until all received requests are answered, and return whether they are."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.in_flight, _PATIENCE_SECONDS)
 
@@ -159,7 +159,7 @@ class FingerprintService:
             return self._changed.wait_for(lambda: self.arrived >= count, _PATIENCE_SECONDS)
 
     def times_paid(self, text: str, role: str | None = None) -> int:
-        """Return how often a text was paid for, whatever was asked for with it."""
+        """Return how often a text was billed, with any options."""
         with self._changed:
             return sum(
                 times
@@ -270,7 +270,7 @@ def _read_openai(body: dict[str, Any]) -> list[Paid]:
 
 
 def _native_rows(asked: list[Paid]) -> list[dict[str, Any]]:
-    """Return a row a text, the last first: only `text_index` says whose each is."""
+    """Return one vector per text in reverse order: only `text_index` says whose each is."""
     rows = []
     for index, each in reversed(list(enumerate(asked))):
         row: dict[str, Any] = {"text_index": index}

@@ -14,7 +14,7 @@ _PATIENCE = 30.0
 
 
 class HeldEngine:
-    """Answers when told to. What it answers means nothing."""
+    """Responds only when released. Its vectors have no meaning."""
 
     dimension = 8
 

@@ -1,4 +1,4 @@
-"""The ways in which users reach the core, so that what they share is tested once for all."""
+"""The public interfaces to the core, so that shared behaviour is tested once for all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rows = list[list[float]]
 
 @dataclass(frozen=True)
 class Interface:
-    """One of the ways in which users reach the core."""
+    """One public interface to the core."""
 
     name: str
     make: Callable[..., Any]
@@ -80,4 +80,4 @@ one_interface_per_package = pytest.mark.parametrize(
     ],
     ids=lambda interface: interface.name,
 )
-"""In place of all interfaces, where a test takes time and what it guards is in the shared core."""
+"""Instead of all interfaces, for slow tests of behaviour that is in the shared core."""

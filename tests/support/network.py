@@ -1,4 +1,4 @@
-"""Servers on loopback that stand in the way to the emulator, or in its place."""
+"""Servers on loopback, in front of the emulator or in its place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def port_of(service: Emulator) -> int:
 
 @contextlib.contextmanager
 def serving(handle: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve connections on a free port, in a thread of its own; yield the port."""
+    """Serve connections on a free port, in a separate thread; yield the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -54,7 +54,7 @@ def serving(handle: Handler, *, tls: ssl.SSLContext | None = None) -> Iterator[i
 
 
 def relay_to(port: int, first: bytes = b"") -> Handler:
-    """Pass bytes on to a port, both ways, until one side ends."""
+    """Relay bytes to and from a port until one side closes."""
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_there, to_there = await asyncio.open_connection("127.0.0.1", port)
@@ -74,7 +74,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 class ForwardProxy:
-    """An HTTP proxy that knows where made-up hosts are.
+    """An HTTP proxy that resolves made-up hosts.
 
     Args:
         ports: The port of each host.

@@ -1,4 +1,4 @@
-"""Ends what hangs, and says where every thread then was."""
+"""Ends tests that hang, and prints where every thread was."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE = 20.0
 
 
 def in_thread(run: Callable[[], T]) -> Future[T]:
-    """Start something in a thread of its own, which may be left behind if it hangs."""
+    """Run a function in a daemon thread, which is abandoned if it hangs."""
     outcome: Future[T] = Future()
 
     def settle() -> None:
@@ -28,7 +28,7 @@ def in_thread(run: Callable[[], T]) -> Future[T]:
 
 
 def ended(outcome: Future[T]) -> T:
-    """Return what came of it, or fail where it hangs."""
+    """Return the outcome, or fail if it hangs."""
     try:
         outcome.exception(PATIENCE)
     except TimeoutError:
@@ -38,5 +38,5 @@ def ended(outcome: Future[T]) -> T:
 
 
 def watched(run: Callable[[], T]) -> T:
-    """Return what it returns, or fail where it hangs."""
+    """Run a function, and fail if it hangs."""
     return ended(in_thread(run))

@@ -1,4 +1,4 @@
-"""What the logger `qwen_embed` says, and that it says nothing unasked."""
+"""The log lines of the logger `qwen_embed`, and silence without a logging setup."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @pytest.fixture
 def lines(caplog):
-    """Return the lines at a level, with the seconds and ids that chance makes left out."""
+    """Return the lines at a level, without their seconds and random ids."""
 
     def at(level):
         told = [

@@ -34,7 +34,7 @@ TOO_LONG = "word " * 10_000
 
 
 class Spans:
-    """What a provider of spans has collected, in the order in which spans began."""
+    """The spans that a provider has collected, in the order of their start."""
 
     def __init__(self, sampler=None):
         self.exporter = InMemorySpanExporter()
@@ -315,7 +315,7 @@ def test_a_stream_is_a_call_for_each_block(service, spans):
 
 
 class Remembering(BaseRateLimiter):
-    """Lets all pass, and remembers the span in which it was asked."""
+    """Admits every request, and remembers the current span."""
 
     def acquire(self, *, blocking=True):
         raise AssertionError("a blocking limiter would stop the requests of all objects")
@@ -371,7 +371,7 @@ def echo(service, status):
 
 
 async def echo_all(reader, writer):
-    """Answer with what was asked, which is no HTTP answer."""
+    """Echo the request, which is not a valid HTTP response."""
     await reader.readuntil(b"\r\n\r\n")
     body = await reader.readuntil(b"}}")
     writer.write(body + b"\r\n" + API_KEY.encode() + b"\r\n\r\n")
