@@ -17,8 +17,8 @@ import numpy as np
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from qwen_embed.emulator.dialects.answers import Response, Vectors, add_headers, html_response
 from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest
+from qwen_embed.emulator.dialects.responses import Response, Vectors, add_headers, html_response
 from qwen_embed.emulator.dialects.rules import (
     MAX_BODY_SIZE,
     check_key,

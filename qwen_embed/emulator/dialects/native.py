@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, numbers
 from qwen_embed.emulator.dialects.request import (
     DOCUMENT,
     ApiError,
@@ -14,6 +13,7 @@ from qwen_embed.emulator.dialects.request import (
     OutputType,
     Role,
 )
+from qwen_embed.emulator.dialects.responses import Response, Vectors, json_response, numbers
 from qwen_embed.emulator.dialects.rules import (
     default_dimension,
     invalid,

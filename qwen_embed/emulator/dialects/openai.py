@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.request import (
     DOCUMENT,
     ApiError,
     EmbeddingRequest,
     EncodingFormat,
 )
+from qwen_embed.emulator.dialects.responses import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.rules import (
     INVALID_KEY,
     INVALID_PARAMETER,

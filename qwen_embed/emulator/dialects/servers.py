@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from qwen_embed.emulator.dialects.answers import Response, Vectors
 from qwen_embed.emulator.dialects.lm_studio import LmStudio
 from qwen_embed.emulator.dialects.native import Native
 from qwen_embed.emulator.dialects.openai import Compatible
 from qwen_embed.emulator.dialects.qwen3 import QWEN3_MODELS
 from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest
+from qwen_embed.emulator.dialects.responses import Response, Vectors
 from qwen_embed.emulator.dialects.tei import Tei
 from qwen_embed.emulator.dialects.vllm import Vllm
 from qwen_embed.models import MODELS, Model

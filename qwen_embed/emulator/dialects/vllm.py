@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from qwen_embed.emulator.dialects.answers import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.qwen3 import Input, find_served, read_inputs, request_of
 from qwen_embed.emulator.dialects.request import ApiError, EmbeddingRequest, EncodingFormat
+from qwen_embed.emulator.dialects.responses import Response, Vectors, json_response, openai_items
 from qwen_embed.emulator.dialects.rules import INVALID_KEY, default_dimension
 from qwen_embed.models import Model
 
