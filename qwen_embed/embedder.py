@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class QwenEmbedder(BaseEmbedder):
     """Qwen text embeddings as numpy arrays. Safe to use from threads and from any event loop.
 
-    Queries go out as queries and documents as documents. Lists of any length are cut into requests,
-    duplicates are sent once, requests run side by side, and a request that fails is repeated alone.
+    Queries are sent as queries and documents as documents. Lists of any length are split into
+    batches and sent concurrently, duplicates are sent once, and a failed request is retried alone.
 
     Raises:
         pydantic.ValidationError: If an option cannot be used; the message says what can.
@@ -58,19 +58,19 @@ class QwenEmbedder(BaseEmbedder):
         return self
 
     def embed_documents(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that are to be found.
+        """Embed documents: texts to be found.
 
         Args:
-            texts: Any number of str; a list, or anything ordered.
+            texts: Any number of texts, as a list or another ordered iterable.
 
         Returns:
-            An `EmbeddingResult` of one row a text, in the order of `texts`: `dense`, a float32
-            array of shape `(len(texts), dimension)`; `sparse`; or both, as `output` says.
+            An `EmbeddingResult` with one vector per text, in the order of `texts`: `dense`, a
+            float32 array of shape `(len(texts), dimension)`, `sparse`, or both, as `output` says.
 
         Raises:
             InputError: If a text cannot be embedded. Nothing was sent.
-            PartialFailureError: If some of several texts failed; the rows of the others are in its
-                `result`, an `EmbeddingResult` too.
+            PartialFailureError: If some of several texts failed; the vectors of the others are in
+                its `result`, also an `EmbeddingResult`.
             RequestError: If the only text failed, or the call as a whole, such as for a bad key.
             ClosedError: After `close()`.
 
@@ -82,35 +82,35 @@ class QwenEmbedder(BaseEmbedder):
             ...         embedder.embed_documents(["The wind rises.", "风起了。"]).dense.shape
             (2, 1024)
         """
-        return self._with_usage(self._session.embed(texts, "document", self._form))
+        return self._with_usage(self._session.embed(texts, "document", self._output_format))
 
     async def aembed_documents(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that are to be found; see `embed_documents`."""
-        return self._with_usage(await self._session.aembed(texts, "document", self._form))
+        """Embed documents; see `embed_documents`."""
+        return self._with_usage(await self._session.aembed(texts, "document", self._output_format))
 
     def embed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that find documents, with `instruct` where it is set.
+        """Embed queries, with `instruct` if it is set.
 
         Args:
-            texts: Any number of str; a list, or anything ordered.
+            texts: Any number of texts, as a list or another ordered iterable.
 
         Returns:
-            An `EmbeddingResult` of one row a text, in the order of `texts`.
+            An `EmbeddingResult` with one vector per text, in the order of `texts`.
 
         Raises:
             QwenEmbedError: As from `embed_documents`.
         """
-        return self._with_usage(self._session.embed(texts, "query", self._form))
+        return self._with_usage(self._session.embed(texts, "query", self._output_format))
 
     async def aembed_queries(self, texts: Iterable[str]) -> EmbeddingResult:
-        """Embed texts that find documents; see `embed_queries`."""
-        return self._with_usage(await self._session.aembed(texts, "query", self._form))
+        """Embed queries; see `embed_queries`."""
+        return self._with_usage(await self._session.aembed(texts, "query", self._output_format))
 
     def embed_query(self, text: str) -> EmbeddingResult:
-        """Embed one text that finds documents, with `instruct` where it is set.
+        """Embed one query, with `instruct` if it is set.
 
         Returns:
-            An `EmbeddingResult` of one row; its `dense` has the shape `(1, dimension)`.
+            An `EmbeddingResult` with one vector; its `dense` has the shape `(1, dimension)`.
 
         Raises:
             InputError: If the text cannot be embedded. Nothing was sent.
@@ -120,26 +120,25 @@ class QwenEmbedder(BaseEmbedder):
         return self.embed_queries([text])
 
     async def aembed_query(self, text: str) -> EmbeddingResult:
-        """Embed one text that finds documents; see `embed_query`."""
+        """Embed one query; see `embed_query`."""
         return await self.aembed_queries([text])
 
     def embed_stream(self, texts: Iterable[str]) -> Iterator[StreamedRow]:
-        """Embed texts that are to be found as they come, and yield their rows in the same order.
+        """Embed documents as they come, and yield their vectors in the same order.
 
-        Only so many texts are read ahead as twice those that can be in flight, so that a stream of
-        any length needs little memory.
+        At most twice as many texts are read ahead as can be in flight, so a stream of any length
+        needs little memory. An exception of `texts` itself is raised after the vectors before it.
 
         Args:
-            texts: Any number of str, such as a generator's.
+            texts: Any number of texts, such as from a generator.
 
         Yields:
-            One row a text: a float32 array of shape `(dimension,)`, a `SparseRow`, or both as a
-            tuple, as `output` says. The row of a text that failed is NaN, or has no entries.
+            One vector per text: a float32 array of shape `(dimension,)`, a `SparseRow`, or both as
+            a tuple, as `output` says. That of a text that failed is NaN, or has no entries.
 
         Raises:
-            InputError: When a text is reached that cannot be embedded, after the rows of the blocks
-                of texts before it.
-            PartialFailureError: After the last row, if some texts failed; its `failures` name them.
+            InputError: When a text cannot be embedded, after the vectors of the blocks before it.
+            PartialFailureError: After the last vector, if some texts failed, named by `failures`.
             RequestError: If the stream ended for all texts that follow, such as for a bad key.
 
         Example:
@@ -151,31 +150,31 @@ class QwenEmbedder(BaseEmbedder):
             ...         [row.shape for row in rows]
             [(1024,), (1024,), (1024,), (1024,), (1024,)]
         """
-        return self._session.stream(self._form, _rows_of).run(texts)
+        return self._session.stream(self._output_format, _vectors_of).run(texts)
 
     def aembed_stream(
         self, texts: Iterable[str] | AsyncIterable[str]
     ) -> AsyncIterator[StreamedRow]:
-        """Embed texts that are to be found as they come; see `embed_stream`.
+        """Embed documents as they come; see `embed_stream`.
 
         Args:
-            texts: Any number of str, such as an async generator's.
+            texts: Any number of texts, such as from an async generator.
 
         Yields:
-            One row a text, in the order of `texts`.
+            One vector per text, in the order of `texts`.
         """
-        return self._session.stream(self._form, _rows_of).arun(texts)
+        return self._session.stream(self._output_format, _vectors_of).arun(texts)
 
     @property
-    def _form(self) -> OutputFormat[EmbeddingResult]:
+    def _output_format(self) -> OutputFormat[EmbeddingResult]:
         return self._session.RESULTS[self.output]
 
-    def _with_usage(self, embedded: CallResult[EmbeddingResult]) -> EmbeddingResult:
-        return replace(embedded.unwrap(), usage=self._priced(embedded.usage))
+    def _with_usage(self, result: CallResult[EmbeddingResult]) -> EmbeddingResult:
+        return replace(result.unwrap(), usage=self._priced(result.usage))
 
 
-def _rows_of(result: EmbeddingResult) -> Iterator[StreamedRow]:
-    # Copies, since a row that somebody keeps would else keep its whole block.
+def _vectors_of(result: EmbeddingResult) -> Iterator[StreamedRow]:
+    # Copies, because a vector that the caller keeps would keep its whole block alive.
     dense = None if result.dense is None else (row.copy() for row in result.dense)
     if dense is None:
         return iter(result.sparse or ())

@@ -168,7 +168,7 @@ class RequestTimeoutError(RequestError, TimeoutError):
         ...             embedder.embed_documents(["The wind rises.", "Cats like milk."])
         ...         except RequestTimeoutError as error:
         ...             print(error, error.result.dense.shape)
-        The call was not done within total_timeout, 0.1 seconds. (2, 1024)
+        The call did not finish within total_timeout, 0.1 seconds. (2, 1024)
     """
 
 

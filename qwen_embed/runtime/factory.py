@@ -1,4 +1,4 @@
-"""The parts behind one embedding object, each made as its options say.
+"""What a session is built from, each made as the options say.
 
 This module loads aiohttp and numpy, so it is imported with the first call.
 """
@@ -38,7 +38,7 @@ _DIGEST_KEY = secrets.token_bytes(16)
 
 
 def build_dispatcher(settings: EmbeddingSettings, limiter: Limiter) -> Dispatcher:
-    """Return the parts put together as the settings say."""
+    """Return the dispatcher that the options describe."""
     root, _ = settings.resolved
     return Dispatcher(
         codec=codec_of(settings),

@@ -68,7 +68,7 @@ class _OnLoop:
         running: The calls that run.
         pairing: The vectors that a pair keeps; `None` before they are needed.
         limiter: What admits requests; `None` before the first.
-        dispatcher: What sends requests, likewise.
+        dispatcher: What sends requests; `None` before the first.
     """
 
     runtime: event_loop.BackgroundLoop
@@ -79,13 +79,13 @@ class _OnLoop:
 
 
 class Session:
-    """Embeds for one object, sync and async, into any form, all by one path.
+    """Embeds for one object, or for a pair: sync and async, in any output format, by one path.
 
-    The forms are at hand as attributes: `session.embed(texts, "document", session.LISTS)`.
+    The output formats are its attributes: `session.embed(texts, "document", session.LISTS)`.
 
     Args:
         settings: The object's options.
-        admit: Waits until a limiter of the user's own lets a request of so many tokens leave.
+        admit: Waits until the framework's own limiter admits a request of so many tokens.
 
     Attributes:
         usage: What all calls have used so far.
@@ -137,7 +137,7 @@ class Session:
         *,
         show_progress: bool = False,
     ) -> CallResult[R]:
-        """Return rows in a form, what failed, and what the call used.
+        """Return the vectors, what failed, and what the call used.
 
         Args:
             texts: The texts.
@@ -156,7 +156,7 @@ class Session:
         *,
         show_progress: bool = False,
     ) -> CallResult[R]:
-        """Return rows in a form, what failed, and what the call used; see `embed`."""
+        """Return the vectors, what failed, and what the call used; see `embed`."""
         running = event_loop.current()
         return await running.arun(
             self._call(texts, text_type, output_format, show_progress=show_progress)
@@ -168,13 +168,13 @@ class Session:
         return None if seconds is None else time.monotonic() + seconds
 
     def stream(
-        self, output_format: OutputFormat[R], rows: Callable[[R], Iterable[T]]
+        self, output_format: OutputFormat[R], vectors: Callable[[R], Iterable[T]]
     ) -> Stream[R, T]:
         """Return a stream of documents that is embedded in blocks.
 
         Args:
             output_format: The form of a block.
-            rows: Returns a block's rows one by one.
+            vectors: Returns a block's vectors one by one.
         """
         settings = self._settings
         cap = settings.batch_size or find_model(settings.model).texts_per_request
@@ -188,7 +188,7 @@ class Session:
             submit=lambda texts, first: event_loop.current().submit(
                 self._call(texts, "document", output_format, first=first, deadline=deadline)
             ),
-            rows=rows,
+            vectors=vectors,
             # All blocks together hold twice the texts that can be in flight.
             block_size=cap * -(-2 * settings.max_concurrency // BLOCKS_AHEAD),
             open_bar=open_bar if settings.show_progress_bar else None,
@@ -256,9 +256,9 @@ class Session:
         first: int | None = None,
         deadline: float | None = None,
     ) -> Coroutine[Any, Any, CallResult[R]]:
-        """Check the texts here and now; return what embeds them on the background loop.
+        """Check the texts in this thread; return what embeds them on the background loop.
 
-        Where they are part of a stream, `first` is the place of the first of them.
+        If they are a block of a stream, `first` is the position of the first of them.
         """
         plan = plan_texts(texts, empty_text=self._settings.empty_text, first=first or 0)
         collector = output_format.collector(len(plan.unique), self._settings.normalize)
@@ -337,7 +337,7 @@ class Session:
                         raise
                     raise ended from None
                 finally:
-                    call.usage.texts = _answered(plan, call)
+                    call.usage.texts = _arrived(plan, call)
                     self.usage.add(call.usage)
                 failures = _failures(plan, call.failures, first) if call.failures else ()
                 embedded = CallResult(
@@ -378,7 +378,7 @@ class Session:
         return [self._tracing.on_call, Log(lambda: self.limits).on_call]
 
     async def _dispatch(self, here: _OnLoop, call: Call) -> None:
-        """Send what is left of a call, and cut it off when its time is over."""
+        """Send what remains of a call, and cancel it when its deadline has passed."""
         if not call.to_send:
             return
         sending = self._dispatcher_of(here).dispatch(call)
@@ -392,14 +392,15 @@ class Session:
                 raise
         else:
             return
+        seconds = self._settings.total_timeout
         raise RequestTimeoutError(
-            f"The call was not done within total_timeout, {self._settings.total_timeout:g} seconds."
+            f"The call did not finish within total_timeout, {seconds:g} seconds."
         )
 
 
 @asynccontextmanager
 async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[None]:
-    """Take from the cache what it has, and keep what is answered, whatever happens."""
+    """Take what the cache has, and store what arrives, whatever happens."""
     event_loop.current().open.add(cache.file)
     cached = cache.collector_for(call)
     wanted = call.to_send
@@ -414,12 +415,12 @@ async def _from_cache(cache: Cache, plan: Plan, call: Call) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def _split(splitter: TextSplitter, call: Call) -> AsyncIterator[None]:
-    """Send parts in place of texts that are too long."""
+    """Send chunks instead of texts that are too long."""
     texts = {index: call.texts[index] for index in call.to_send}
     if not any(map(splitter.may_split, texts.values())):
         yield
         return
-    # A thread of its own, since megabytes take a while to count.
+    # In another thread, because megabytes take a while to count.
     chunks = await asyncio.to_thread(Chunks, texts, splitter)
     with chunks.sent_for(call):
         yield
@@ -427,7 +428,7 @@ async def _split(splitter: TextSplitter, call: Call) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _progress_bar(model: str, call: Call) -> AsyncIterator[None]:
-    """Show how many of the texts to send are done."""
+    """Show how many of the texts were completed."""
     count = len(call.to_send)
     if count < 2:
         yield
@@ -437,8 +438,8 @@ async def _progress_bar(model: str, call: Call) -> AsyncIterator[None]:
         yield
 
 
-def _answered(plan: Plan, call: Call) -> int:
-    """Return how many of the given texts were sent, as many times as they were given, and came."""
+def _arrived(plan: Plan, call: Call) -> int:
+    """Return how many of the given texts were sent and arrived, duplicates included."""
     if plan.sources is None and call.indices is None:
         return plan.count - len(call.failures)
     sent = range(len(plan.unique)) if call.indices is None else call.indices

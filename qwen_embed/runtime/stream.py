@@ -1,7 +1,8 @@
-"""Rows of a stream of texts, in order, with a bounded number of texts under way.
+"""Vectors of a stream of texts, in order, with a bounded number of texts in progress.
 
-A stream is embedded in blocks, some of them side by side. A text that fails leaves its row marked
-and is told of at the end; what ends the whole stream is raised after the rows of all blocks before.
+A stream is embedded in blocks, several of them at a time. A text that fails has its vector marked
+and is reported at the end. Whatever ends the whole stream is raised after the vectors of all blocks
+before it, which were paid for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qwen_embed.errors import InputError, PartialFailureError, TextFailure
 from qwen_embed.results import CallResult
 
 R = TypeVar("R")
-Row = TypeVar("Row")
+Vector = TypeVar("Vector")
 
 BLOCKS_AHEAD = 4
 
@@ -33,18 +34,18 @@ _END = _End()
 
 
 @dataclass
-class Stream(Generic[R, Row]):
+class Stream(Generic[R, Vector]):
     """One stream.
 
     Attributes:
-        submit: Starts to embed a block whose first text has this place in the stream.
-        rows: Returns a block's rows one by one.
-        block_size: Texts in a block.
-        open_bar: Opens a progress bar, in texts; `None` where none is shown.
+        submit: Starts to embed a block whose first text has this position in the stream.
+        vectors: Returns a block's vectors one by one.
+        block_size: Texts per block.
+        open_bar: Opens a progress bar, in texts; `None` if none is shown.
     """
 
     submit: Callable[[Sequence[str], int], concurrent.futures.Future[CallResult[R]]]
-    rows: Callable[[R], Iterable[Row]]
+    vectors: Callable[[R], Iterable[Vector]]
     block_size: int
     open_bar: Callable[[], tqdm[Any]] | None = None
     _bar: tqdm[Any] | None = None
@@ -52,35 +53,51 @@ class Stream(Generic[R, Row]):
     _failures: list[TextFailure] = field(default_factory=list)
     _pending: deque[concurrent.futures.Future[CallResult[R]]] = field(default_factory=deque)
 
-    def run(self, texts: Iterable[str]) -> Iterator[Row]:
-        """Yield the rows of texts."""
+    def run(self, texts: Iterable[str]) -> Iterator[Vector]:
+        """Yield the vectors of texts."""
         source = iter(_checked(texts))
         more = True
         try:
             while more or self._pending:
                 while more and len(self._pending) < BLOCKS_AHEAD:
-                    more = self._start(list(islice(source, self.block_size)))
+                    more = self._read(source)
                 if self._pending:
                     yield from self._finish(self._pending.popleft().result())
         finally:
             self._end()
         self._raise_failures()
 
-    async def arun(self, texts: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[Row]:
-        """Yield the rows of texts."""
+    async def arun(self, texts: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[Vector]:
+        """Yield the vectors of texts."""
         source = _achecked(texts)
         more = True
         try:
             while more or self._pending:
                 while more and len(self._pending) < BLOCKS_AHEAD:
-                    more = self._start(await _atake(source, self.block_size))
+                    more = await self._aread(source)
                 if self._pending:
-                    embedded = await asyncio.wrap_future(self._pending.popleft())
-                    for row in self._finish(embedded):
-                        yield row
+                    result = await asyncio.wrap_future(self._pending.popleft())
+                    for vector in self._finish(result):
+                        yield vector
         finally:
             self._end()
         self._raise_failures()
+
+    def _read(self, source: Iterator[str]) -> bool:
+        """Read a block and start it; return whether others may follow."""
+        try:
+            block = list(islice(source, self.block_size))
+        except Exception as error:  # raised by what gives the texts
+            return self._raise_later(error)
+        return self._start(block)
+
+    async def _aread(self, source: AsyncIterator[str]) -> bool:
+        """Read a block and start it; return whether others may follow."""
+        try:
+            block = await _atake(source, self.block_size)
+        except Exception as error:
+            return self._raise_later(error)
+        return self._start(block)
 
     def _start(self, block: list[str]) -> bool:
         """Start a block, and return whether others may follow."""
@@ -91,19 +108,22 @@ class Stream(Generic[R, Row]):
         try:
             self._pending.append(self.submit(block, self._started))
         except InputError as error:
-            # Raised in its turn: the rows before it were paid for.
-            failed: concurrent.futures.Future[CallResult[R]] = concurrent.futures.Future()
-            failed.set_exception(error)
-            self._pending.append(failed)
-            return False
+            return self._raise_later(error)
         self._started += len(block)
         return True
 
-    def _finish(self, embedded: CallResult[R]) -> Iterable[Row]:
-        self._failures += embedded.failures
+    def _raise_later(self, error: Exception) -> bool:
+        """Raise an error after the vectors before it, and return that no block may follow."""
+        failed: concurrent.futures.Future[CallResult[R]] = concurrent.futures.Future()
+        failed.set_exception(error)
+        self._pending.append(failed)
+        return False
+
+    def _finish(self, result: CallResult[R]) -> Iterable[Vector]:
+        self._failures += result.failures
         if self._bar is not None:
-            self._bar.update(embedded.count)
-        return self.rows(embedded.rows)
+            self._bar.update(result.count)
+        return self.vectors(result.rows)
 
     def _end(self) -> None:
         if self._bar is not None:
@@ -119,7 +139,7 @@ class Stream(Generic[R, Row]):
 
 def _checked(texts: Iterable[str]) -> Iterable[str]:
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise InputError(f"texts must give str one by one, and not be {type(texts).__name__}.")
+        raise InputError(f"texts must be an iterable of str, not {type(texts).__name__}.")
     return texts
 
 

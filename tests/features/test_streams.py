@@ -119,6 +119,19 @@ def test_an_invalid_text_ends_the_stream_after_the_vectors_before_it(stream, emb
     assert len(got) == 40
 
 
+def test_an_exception_of_the_source_comes_after_the_vectors_before_it(stream, embedder, service):
+    def source():
+        yield from (f"text {n}" for n in range(25))
+        raise OSError("the file ends here")
+
+    got = []
+    with pytest.raises(OSError, match="the file ends here"):
+        stream(embedder, source(), got)
+
+    sent = sum(len(request.body["input"]["texts"]) for request in service.requests)
+    assert len(got) == sent == 20  # two blocks of ten; the third was never complete
+
+
 def test_a_permanent_failure_ends_the_stream(stream, service):
     got = []
     with (
@@ -133,7 +146,7 @@ def test_a_permanent_failure_ends_the_stream(stream, service):
 
 @pytest.mark.parametrize("texts", ["one text", b"bytes", 7])
 def test_a_source_without_texts_raises_an_error(stream, embedder, texts):
-    with pytest.raises(InputError, match="one by one"):
+    with pytest.raises(InputError, match="must be an iterable of str"):
         stream(embedder, texts, [])
 
 
