@@ -16,7 +16,7 @@ _PROFILE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile("short", _PROFILE, derandomize=True)
-settings.register_profile("long", _PROFILE, max_examples=500)
+settings.register_profile("long", _PROFILE, max_examples=200)
 settings.load_profile("short")  # `--hypothesis-profile=long` is loaded after it
 
 

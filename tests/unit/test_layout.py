@@ -31,11 +31,6 @@ INDEPENDENT = {"protocols", "transports", "rate_limit"}
 """Parts of one level that do not import each other."""
 STANDALONE = {"emulator": {"emulator", "models"}}
 """Parts outside the levels, with all that they may import of the core."""
-EXCEPTIONS = {
-    # For type checkers only: each of these closes a cycle within an adapter.
-    ("langchain_qwen_embed.sparse_embeddings", "langchain_qwen_embed.stores.chroma"),
-}
-"""Imports, importer first, that break a rule."""
 
 
 class Import(NamedTuple):
@@ -152,7 +147,7 @@ def test_each_part_of_the_core_imports_only_what_is_below_it():
         and not is_allowed(each.importer, each.imported)
     }
 
-    assert wrong - EXCEPTIONS == set()
+    assert wrong == set()
 
 
 @pytest.mark.parametrize(
@@ -176,14 +171,7 @@ def test_an_import_is_allowed_only_downwards(importer, imported, allowed):
 
 
 def test_no_modules_import_each_other():
-    ruled = [each for each in IMPORTS if (each.importer, each.imported) not in EXCEPTIONS]
-
-    assert cycles(ruled) == set()
-
-
-@pytest.mark.parametrize("exception", sorted(EXCEPTIONS), ids=" -> ".join)
-def test_an_exception_is_listed_only_while_it_is_needed(exception):
-    assert exception in {(each.importer, each.imported) for each in IMPORTS}
+    assert cycles(IMPORTS) == set()
 
 
 def test_cycles_are_found_in_imports_for_type_checkers_but_not_in_functions():
