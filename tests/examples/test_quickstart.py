@@ -62,7 +62,7 @@ def test_each_adapter_sends_as_few_requests_as_the_service_allows(output, adapte
 @pytest.mark.parametrize("adapter", ["LangChain", "LlamaIndex"])
 def test_each_adapter_prints_its_usage(output, adapter):
     used = (
-        rf"^{adapter} +421 texts in 46 requests \(0 repeated\), 96,\d+ tokens, "
+        rf"^{adapter} +421 texts in 46 requests \(0 retries\), 96,\d+ tokens, "
         r"about 0.0\d+ CNY \(as of 2026-11\)$"
     )
     assert re.search(used, output, re.MULTILINE)

@@ -15,7 +15,7 @@ _PROFILE = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("short", _PROFILE, derandomize=True)
+settings.register_profile("short", _PROFILE, derandomize=True, max_examples=60)
 settings.register_profile("long", _PROFILE, max_examples=200)
 settings.load_profile("short")  # `--hypothesis-profile=long` is loaded after it
 
