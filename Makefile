@@ -11,8 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # computes in one thread, because there is a process for each core.
 TEMPORARY := $(or $(TMPDIR),$(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1048576 {print "/dev/shm"}'))
 TESTING := TMPDIR="$(TEMPORARY)" OMP_NUM_THREADS=1
-# Tests wait as well as compute, so four processes keep two cores busy.
-WORKERS ?= 4
+# Tests wait as well as compute, so three processes keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: demo examples test fuzz $(STORES:%=test-%) test-mteb test-upstream lint audit bench conformance format clean
 
