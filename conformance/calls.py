@@ -19,7 +19,7 @@ import aiohttp
 
 from qwen_embed.config.endpoints import NATIVE_ROOT
 from qwen_embed.protocols.native import PATH
-from qwen_embed.transports.default import environment_proxy
+from qwen_embed.transports.proxy import environment_proxy
 from qwen_embed.version import __version__
 
 COMPATIBLE_ROOT = "/compatible-mode/v1"

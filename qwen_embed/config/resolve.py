@@ -53,13 +53,20 @@ class Connection:
     api_key: SecretStr | None
 
 
-def resolve(given: Given, environment: Mapping[str, str], sdk: object = None) -> Connection:
+def resolve(
+    given: Given,
+    environment: Mapping[str, str],
+    sdk: object = None,
+    *,
+    needs_key: bool = True,
+) -> Connection:
     """Return the connection for options, the environment, and settings of the official SDK.
 
     Args:
         given: The options.
         environment: The environment variables.
         sdk: The module `dashscope`, or `None` if the program has not imported it.
+        needs_key: Whether a missing key is an error; the user's own transport may have its own.
 
     Raises:
         ValueError: If an option is missing or invalid; the message says what to set.
@@ -89,19 +96,24 @@ def resolve(given: Given, environment: Mapping[str, str], sdk: object = None) ->
         base_url=endpoint.root,
         region=endpoint.region,
         workspace=workspace if endpoint.of_service else None,
-        api_key=_find_key(given, endpoint, environment, sdk),
+        api_key=_find_key(given, endpoint, environment, sdk, needs_key=needs_key),
     )
 
 
 def _find_key(
-    given: Given, endpoint: Endpoint, environment: Mapping[str, str], sdk: object
+    given: Given,
+    endpoint: Endpoint,
+    environment: Mapping[str, str],
+    sdk: object,
+    *,
+    needs_key: bool,
 ) -> SecretStr | None:
     key = (given.api_key.get_secret_value() if given.api_key else "").strip()
     if not key and endpoint.of_service:
         of_module = getattr(sdk, "api_key", None)
         key = environment.get(API_KEY_VARIABLE, "").strip()
         key = key or (of_module.strip() if isinstance(of_module, str) else "")
-        if not key:
+        if not key and needs_key:
             raise ValueError(
                 f"no API key: set {API_KEY_VARIABLE} or pass `api_key`. To try without a key, "
                 f"start the emulator: python -m qwen_embed.emulator"

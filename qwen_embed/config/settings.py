@@ -152,6 +152,11 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     An async client runs on this package's event loop, so use it for nothing else; it is closed
     with the last embedding object that uses it."""
 
+    transport: Any = Field(default=None, exclude=True, repr=False)
+    """Your own transport, an object with the two methods of `qwen_embed.transports.base.Transport`:
+    it sends bytes to a path and returns the response. Address, key and time-outs are its own
+    affair; you close it yourself."""
+
     batch_size: int | None = Field(
         default=None, gt=0, exclude=True, validation_alias=_names_of("batch_size")
     )
@@ -247,11 +252,17 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         """Store what follows from the environment, so that a copy in another process has it too."""
+        self._check_transport()
         if self.client is None:
             given = Given(
                 self.model, self.protocol, self.base_url, self.region, self.workspace, self.api_key
             )
-            connection = resolve(given, os.environ, sys.modules.get("dashscope"))
+            connection = resolve(
+                given,
+                os.environ,
+                sys.modules.get("dashscope"),
+                needs_key=self.transport is None,
+            )
             # Directly: __setattr__ rejects changes, and fields_set lists what the user passed.
             self.__dict__.update(vars(connection))
         else:
@@ -259,6 +270,17 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         self._check_model()
         self._check_protocol()
         return self
+
+    def _check_transport(self) -> None:
+        if self.transport is None:
+            return
+        if self.client is not None:
+            raise ValueError("transport and client exclude each other: give one of them.")
+        if not all(callable(getattr(self.transport, name, None)) for name in ("post", "aclose")):
+            raise ValueError(
+                f"transport must have the methods post and aclose of "
+                f"qwen_embed.transports.base.Transport; {type(self.transport).__name__} has not."
+            )
 
     def _resolve_client(self, sdk: SdkClient) -> None:
         fields = EmbeddingSettings.model_fields
@@ -406,7 +428,7 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
             name: self.__dict__[name] for name in type(self).model_fields if name not in ALIASES
         }
         options.update(changes)
-        if changes.keys() & {*_RESOLVED, "model", "client"} or self.client is not None:
+        if changes.keys() & {*_RESOLVED, "model", "client", "transport"} or self.client is not None:
             options.update((name, given.get(name)) for name in _RESOLVED)
             options.update(self._resolved_again(options))
         copied = type(self)(**options)
@@ -428,7 +450,9 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         try:
             given = Given(**{name: options[name] for name in names})
             environment = {endpoints.API_KEY_VARIABLE: key, **os.environ}
-            return vars(resolve(given, environment, sys.modules.get("dashscope")))
+            needs_key = options["transport"] is None
+            sdk = sys.modules.get("dashscope")
+            return vars(resolve(given, environment, sdk, needs_key=needs_key))
         except (ValueError, TypeError, AttributeError):
             return {}
 
@@ -455,12 +479,13 @@ class EmbeddingSettings(BaseModel, metaclass=OptionDocs):
         """Return the state to pickle.
 
         Raises:
-            TypeError: If there is a `client`, whose connections cannot be pickled.
+            TypeError: If there is a `client` or a `transport`: connections cannot be pickled.
         """
-        if self.client is not None:
+        own = "SDK client" if self.client is not None else "transport"
+        if self.client is not None or self.transport is not None:
             raise TypeError(
-                f"This {type(self).__name__} has your own SDK client, which cannot be pickled: for "
-                f"worker processes pass api_key and base_url instead of client."
+                f"This {type(self).__name__} has your own {own}, which cannot be pickled: for "
+                f"worker processes pass api_key and base_url instead."
             )
         return super().__getstate__()
 

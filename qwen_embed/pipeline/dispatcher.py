@@ -25,7 +25,7 @@ from qwen_embed.protocols.base import Codec, ParsedResponse
 from qwen_embed.protocols.errors import parse_error
 from qwen_embed.rate_limit.account import Outcome, Permit
 from qwen_embed.rate_limit.limiter import Limiter
-from qwen_embed.transports.default import Response, Transport
+from qwen_embed.transports.base import Response, Transport
 
 _SAMPLE = 10
 _REJECTED_FOR_ALL = 3

@@ -29,7 +29,9 @@ from qwen_embed.rate_limit.account import Account, Quota
 from qwen_embed.rate_limit.limiter import Admit, Limiter, Limits, SharedLimiter, limits_of
 from qwen_embed.runtime import event_loop
 from qwen_embed.telemetry.tracing import Tracing, provider_of
-from qwen_embed.transports.default import AiohttpTransport, Transport
+from qwen_embed.transports.base import Transport
+from qwen_embed.transports.custom import CustomTransport
+from qwen_embed.transports.default import AiohttpTransport
 
 if TYPE_CHECKING:
     from qwen_embed.caching.collector import Cache
@@ -87,6 +89,8 @@ def build_transport(settings: EmbeddingSettings) -> Transport:
             timeout=settings.timeout,
             connections=settings.max_concurrency,
         )
+    if settings.transport is not None:
+        return CustomTransport(settings.transport, api_key=api_key, timeout=settings.timeout)
     return AiohttpTransport(
         root,
         api_key=api_key,

@@ -1,28 +1,23 @@
-"""The interface of transports, and the default one, on aiohttp."""
+"""The default transport, on aiohttp."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from pydantic import SecretStr
 
-from qwen_embed.config.endpoints import is_loopback
 from qwen_embed.errors import (
     CertificateError,
     ConnectionFailedError,
-    InputError,
     InvalidResponseError,
     RequestError,
     RequestTimeoutError,
 )
+from qwen_embed.transports.base import Response, Transport
+from qwen_embed.transports.proxy import environment_proxy
+from qwen_embed.transports.redaction import describe, without_key
 from qwen_embed.version import __version__
 
 _KEEP_ALIVE_SECONDS = 60.0
@@ -30,39 +25,10 @@ _READ_BUFFER = 1 << 20
 """Bytes. A response has about 220 KB and should be read without a pause."""
 _MAX_RESPONSE = 64 << 20
 """Bytes, decompressed. The largest valid response, 25 texts with both vectors, has about 2 MB."""
-_MAX_ERROR = 1 << 16
-_USER_INFO = re.compile(r"//[^/\s@]*@")
-_MIN_SECRET = 8
-"""Characters. A shorter key is a placeholder and could be part of any word."""
 _TRUST = (
     "If your organisation has its own certificate authority, set SSL_CERT_FILE to a PEM file with "
     "its certificate before the program starts."
 )
-
-
-@dataclass(frozen=True)
-class Response:
-    """An HTTP response: status, headers and complete body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-class Transport(Protocol):
-    """The interface of all transports."""
-
-    async def post(self, path: str, body: bytes) -> Response:
-        """Send a JSON body to `path` below the service's root and return the response.
-
-        Raises:
-            ConnectionFailedError: If there is no complete response.
-            RequestTimeoutError: If it does not arrive in time.
-            InvalidResponseError: If it is larger than any valid one.
-        """
-
-    async def aclose(self) -> None:
-        """Close all connections."""
 
 
 class AiohttpTransport(Transport):
@@ -153,30 +119,6 @@ class AiohttpTransport(Transport):
             await self._session.close()
 
 
-def environment_proxy(root: str) -> str | None:
-    """Return the proxy that the environment sets for a root (`HTTPS_PROXY`, `NO_PROXY`), or `None`.
-
-    Looked up once per transport: aiohttp's own look-up starts two threads for every request, and
-    lets a `.netrc` file replace the key.
-
-    Raises:
-        InputError: If the proxy is not an HTTP proxy.
-    """
-    parts = urlsplit(root)
-    if is_loopback(root) or proxy_bypass(parts.netloc):
-        return None
-    proxy = getproxies().get(parts.scheme)
-    if not proxy:
-        return None
-    scheme, found, _ = proxy.partition("://")
-    if found and scheme not in ("http", "https"):
-        raise InputError(
-            f"{parts.scheme.upper()}_PROXY is set to a {scheme}:// proxy; only HTTP proxies are "
-            f"supported. To use no proxy, add the service's host to NO_PROXY."
-        )
-    return proxy if found else f"http://{proxy}"
-
-
 def _headers(api_key: SecretStr, workspace: str | None, *, gzip: bool) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
@@ -206,26 +148,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         size += len(chunk)
     response.close()
     raise InvalidResponseError(f"The response is larger than {_MAX_RESPONSE >> 20} MiB.")
-
-
-def without_key(api_key: SecretStr, status: int, content: bytes) -> bytes:
-    """Return a response's body without the key, because some gateways quote a key they reject.
-
-    They may do so with status 200, but such a body is shorter than one with vectors.
-    """
-    may_be_error = status != 200 or len(content) < _MAX_ERROR
-    return _masked(api_key, content) if may_be_error else content
-
-
-def _masked(api_key: SecretStr, content: bytes) -> bytes:
-    key = api_key.get_secret_value().encode()
-    return content.replace(key, b"***") if len(key) >= _MIN_SECRET else content
-
-
-def describe(error: Exception, api_key: SecretStr) -> str:
-    """Return an error's class and message, without the key and the credentials of a proxy."""
-    text = _USER_INFO.sub("//", f"{type(error).__name__}: {error}".rstrip(": "))
-    return _masked(api_key, text.encode(errors="replace")).decode()
 
 
 def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from qwen_embed.config.sdk_clients import SdkClient
 from qwen_embed.errors import ConnectionFailedError, RequestError, RequestTimeoutError
 from qwen_embed.process.worker_threads import WorkerThreads
-from qwen_embed.transports.default import Response, Transport, describe, without_key
+from qwen_embed.transports.base import Response, Transport
+from qwen_embed.transports.redaction import describe, without_key
 
 _HEADERS = {"Content-Type": "application/json"}
 

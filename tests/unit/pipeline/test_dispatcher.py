@@ -24,7 +24,7 @@ from qwen_embed.protocols.base import MAX_BODY_BYTES, Parameters
 from qwen_embed.protocols.native import NATIVE
 from qwen_embed.rate_limit.account import Account
 from qwen_embed.rate_limit.limiter import Limiter, SharedLimiter
-from qwen_embed.transports.default import Response
+from qwen_embed.transports.base import Response
 
 
 class Service:

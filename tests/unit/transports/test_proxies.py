@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from qwen_embed import ConnectionFailedError, InputError, QwenEmbedder, ServiceError
-from qwen_embed.transports.default import environment_proxy
+from qwen_embed.transports.proxy import environment_proxy
 from tests.support.interfaces import API_KEY
 from tests.support.network import ForwardProxy, basic, port_of, serving
 
