@@ -1,4 +1,4 @@
-"""The chart of how much of a quota is used against the share that is refused."""
+"""The chart of how much of a quota is used against the share that is throttled."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 _OWN_LABELS: dict[quotas.Knowledge, str] = {
-    "told": "this package, quota told",
+    "configured": "this package, quota configured",
     "second call": "this package, second call",
     "unknown": "this package, first call",
 }
-_OWN_MARKERS: dict[quotas.Knowledge, str] = {"told": "o", "second call": "D", "unknown": "s"}
+_OWN_MARKERS: dict[quotas.Knowledge, str] = {"configured": "o", "second call": "D", "unknown": "s"}
 _FEW = 0.15
-"""Labels of points with fewer refusals have a column of their own."""
+"""Labels of points with fewer 429s have a column of their own."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def draw(measured: dict[quotas.Case, list[quotas.Outcome]], seconds: float, path
     """
     rate, (shallow, deep) = quotas.RATES[0], quotas.DEPTHS
     figure, axes = blank(
-        "Share of the quota used, by share of requests refused",
+        "Share of the quota used, by share of requests throttled",
         f"{rate} requests/s allowed for {seconds:g} s; "
         f"bursts of up to {shallow} (filled) or {deep} (hollow)",
     )
@@ -50,7 +50,7 @@ def draw(measured: dict[quotas.Case, list[quotas.Outcome]], seconds: float, path
             continue
         middle, style = quotas.middle(outcomes), _style(case)
         axes.plot(
-            middle.refused,
+            middle.throttled,
             middle.used,
             color=style.colour,
             marker=style.marker,
@@ -62,14 +62,14 @@ def draw(measured: dict[quotas.Case, list[quotas.Outcome]], seconds: float, path
         )
         text = style.label + _loss(middle.lost, case.texts(seconds))
         labelled.append(_Point(text, style, middle, named=case.depth == shallow))
-    few = [each for each in labelled if each.outcome.refused < _FEW]
-    many = [each for each in labelled if each.outcome.refused >= _FEW]
+    few = [each for each in labelled if each.outcome.throttled < _FEW]
+    many = [each for each in labelled if each.outcome.throttled >= _FEW]
     _label_beside(axes, few, highest=0.91)  # below the line at 1
     _label_beside(axes, many, highest=math.inf)
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
-    axes.set_xlim(-0.01, max(0.6, *(each.outcome.refused for each in labelled)))
+    axes.set_xlim(-0.01, max(0.6, *(each.outcome.throttled for each in labelled)))
     axes.set_ylim(0, 1.25)
-    axes.set_xlabel("requests refused", fontsize=11)
+    axes.set_xlabel("requests throttled", fontsize=11)
     axes.set_ylabel("quota used", fontsize=11)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -81,9 +81,9 @@ def _label_beside(axes: Axes, points: list[_Point], highest: float) -> None:
     named = [each for each in points if each.named]
     places = apart([each.outcome.used for each in named], gap=0.095)
     lowered = max(0.0, max(places, default=0.0) - highest)
-    column = max((each.outcome.refused for each in points), default=0.0) + 0.04
+    column = max((each.outcome.throttled for each in points), default=0.0) + 0.04
     for each, place in zip(named, places, strict=True):
-        point = (each.outcome.refused, each.outcome.used)
+        point = (each.outcome.throttled, each.outcome.used)
         # What stands apart from the others at the top need not give way.
         height = place - lowered if place > highest - 0.5 else place
         label(axes, each.text, each.style, point, (column, height))

@@ -1,4 +1,4 @@
-"""One client process of the quota's measure: it embeds when told to and says what came of it.
+"""One client process of the quota's measure: it embeds on a signal and says what came of it.
 
 `quotas.py` starts it, so that every client starts knowing nothing.
 """
@@ -37,10 +37,10 @@ class Ready(msgspec.Struct):
     """Whether the client could be opened.
 
     Attributes:
-        refused: Why it could not; empty where it could.
+        unusable: Why it cannot embed; empty if it can.
     """
 
-    refused: str = ""
+    unusable: str = ""
 
 
 class Done(msgspec.Struct):
@@ -89,7 +89,7 @@ def main() -> None:
                 say(call(embed, make_texts(task.texts)))
     except (ImportError, ValueError) as error:  # pydantic's errors are ValueErrors
         message = " ".join(str(error).split())
-        say(Ready(refused=message.partition(" [type=")[0]))  # pydantic goes on at length
+        say(Ready(unusable=message.partition(" [type=")[0]))  # pydantic goes on at length
 
 
 if __name__ == "__main__":

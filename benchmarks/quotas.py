@@ -1,4 +1,4 @@
-"""What clients make of a quota: how much of it they use, what is refused, and which texts are lost.
+"""What clients make of a quota: how much they use, what is throttled, and which texts are lost.
 
 Every client has a process and a service of its own, and all run side by side: they wait most of the
 time. Rows are short, so that it is the quota that bounds them.
@@ -32,7 +32,7 @@ DIMENSION = 64
 UNLISTED_MODEL = "text-embedding-next"
 """A model that no table names, so that no published quota can be known for it."""
 
-Knowledge: TypeAlias = Literal["told", "unknown", "second call", "peer"]
+Knowledge: TypeAlias = Literal["configured", "unknown", "second call", "peer"]
 
 _PATIENCE = 2.0
 """A call is cut off after so many times what it should take."""
@@ -77,26 +77,26 @@ class Outcome:
     Attributes:
         used: Successes per second over the quota's rate. A full bucket at the start lets more than
             1 through.
-        refused: The share of requests that were refused.
+        throttled: The share of requests that were throttled.
         lost: Texts without a vector at the end of the call; NaN where it was cut off.
     """
 
     used: float
-    refused: float
+    throttled: float
     lost: float
 
 
 def cases() -> list[Case]:
     """Return all cases but those of second calls, which come of the same processes."""
-    told = [
-        Case(SYNC.name, rate, depth, "told", {"requests_per_minute": rate * 60})
+    configured = [
+        Case(SYNC.name, rate, depth, "configured", {"requests_per_minute": rate * 60})
         for rate in RATES
         for depth in DEPTHS
     ]
     cold = [_cold(rate, depth) for rate in RATES for depth in DEPTHS]
     harder = [
         _cold(30, 5, "Retry-After: 1", retry_after=1),
-        _cold(30, 5, "refusals cost quota too", refusals_cost=True),
+        _cold(30, 5, "throttling costs quota too", throttling_costs=True),
         _cold(30, 5, "fixed windows of 1 s", window=1.0),
     ]
     peers = [
@@ -104,7 +104,7 @@ def cases() -> list[Case]:
         for peer in PEERS
         for depth in DEPTHS
     ]
-    return told + cold + harder + peers
+    return configured + cold + harder + peers
 
 
 def _cold(rate: int, depth: int, note: str = "", **behaviour: Any) -> Case:
@@ -139,7 +139,7 @@ class _Client:
         self._process = process
 
     def ready(self) -> Ready:
-        """Wait until it may be told to embed."""
+        """Wait until it may embed."""
         line = self._line(_START_SECONDS)
         return msgspec.json.decode(line, type=Ready) if line else Ready("it did not start")
 
@@ -161,10 +161,10 @@ class _Client:
         line = self._line(limit)
         done = msgspec.json.decode(line, type=Done) if line else Done(limit, lost=0)
         after = self._stub.statistics()
-        served, refused = after.served - before.served, after.refused - before.refused
+        served, throttled = after.served - before.served, after.throttled - before.throttled
         return Outcome(
             used=served / done.seconds / self.case.rate,
-            refused=refused / max(1, served + refused),
+            throttled=throttled / max(1, served + throttled),
             lost=done.lost if line else math.nan,
         )
 
@@ -205,10 +205,10 @@ def _opened(case: Case, seconds: float) -> Iterator[_Client]:
 def _run_round(all_cases: Sequence[Case], seconds: float, *, tell: bool) -> dict[Case, Outcome]:
     with ExitStack() as stack:
         clients = [stack.enter_context(_opened(case, seconds)) for case in all_cases]
-        refusals = {client: client.ready().refused for client in clients}
-        ready = [client for client, refused in refusals.items() if not refused]
+        unusable = {client: client.ready().unusable for client in clients}
+        ready = [client for client, reason in unusable.items() if not reason]
         if tell:
-            _tell({client.case: refused for client, refused in refusals.items() if refused})
+            _tell({client.case: reason for client, reason in unusable.items() if reason})
         # All start at once, when none is loading anything any more.
         with ThreadPoolExecutor(max(1, len(ready))) as pool:
             outcomes = pool.map(_Client.run, ready)
@@ -234,6 +234,6 @@ def middle(outcomes: Sequence[Outcome]) -> Outcome:
     lost = [each.lost for each in outcomes]
     return Outcome(
         used=median(each.used for each in outcomes),
-        refused=median(each.refused for each in outcomes),
+        throttled=median(each.throttled for each in outcomes),
         lost=math.nan if any(map(math.isnan, lost)) else max(lost),
     )

@@ -128,9 +128,9 @@ def _quota_table(measured: dict[quotas.Case, list[quotas.Outcome]]) -> str:
     for case, outcomes in measured.items():
         middle = quotas.middle(outcomes)
         lost = "cut off" if math.isnan(middle.lost) else f"{middle.lost:,.0f}"
-        used, refused = _number(middle.used, ".2f"), _number(middle.refused, ".1%")
-        rows.append((quotas.name_of(case), used, refused, lost))
-    return table(("", "quota used", "refused", "texts lost"), rows)
+        used, throttled = _number(middle.used, ".2f"), _number(middle.throttled, ".1%")
+        rows.append((quotas.name_of(case), used, throttled, lost))
+    return table(("", "quota used", "throttled", "texts lost"), rows)
 
 
 def _query_table(measured: list[dict[str, queries.Latency]]) -> str:

@@ -1,7 +1,7 @@
 """Accounts and simulated services in simulated time: what a limiter makes of quotas it must find.
 
 A service keeps its quota as a bucket or by periods, and answers after a latency. Simulated clients
-send as their `Account` lets them, and send again what was refused. Nothing waits for real.
+send as their `Account` lets them, and send again what was throttled. Nothing waits for real.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Bucket:
     Args:
         per_second: The rate.
         depth: The most that it holds; it starts full.
-        refusals_cost: Whether a refused request takes what is there.
+        throttling_costs: Whether a throttled request takes what is there.
     """
 
-    def __init__(self, per_second: float, depth: float, *, refusals_cost: bool = False) -> None:
+    def __init__(self, per_second: float, depth: float, *, throttling_costs: bool = False) -> None:
         self.per_second = per_second
         self._depth = depth
         self._level = depth
-        self._refusals_cost = refusals_cost
+        self._throttling_costs = throttling_costs
         self._filled_at = 0.0
 
     def take(self, now: float, amount: float) -> bool:
@@ -48,7 +48,7 @@ class Bucket:
         if self._level >= min(amount, self._depth) - 1e-9:
             self._level -= amount
             return True
-        if self._refusals_cost:
+        if self._throttling_costs:
             self._level = max(0.0, self._level - amount)
         return False
 
@@ -110,11 +110,11 @@ class Run:
         seconds: How long.
         latency: Seconds until an answer, to which up to a fifth is added.
         tokens: Draws the tokens of a request.
-        retry_after: What refusals say, in seconds, or `None`.
+        retry_after: What 429s say, in seconds, or `None`.
         changes: What happens at some times.
         seed: Of all that is random.
         served_at: When each served request was answered.
-        refused_at: When each refused request was answered.
+        throttled_at: When each throttled request was answered.
         served_tokens: Tokens of all served requests.
     """
 
@@ -127,7 +127,7 @@ class Run:
     changes: Sequence[tuple[float, Callable[[], None]]] = ()
     seed: int = 0
     served_at: list[float] = field(default_factory=list)
-    refused_at: list[float] = field(default_factory=list)
+    throttled_at: list[float] = field(default_factory=list)
     served_tokens: float = 0.0
 
     def __post_init__(self) -> None:
@@ -152,11 +152,11 @@ class Run:
         rate = quota if quota is not None else self.quotas["requests"].per_second
         return sum(at > since for at in self.served_at) / (rate * (self.seconds - since))
 
-    def refused(self, since: float = 0.0) -> float:
-        """Return the part of all requests since a time that were refused."""
-        refused = sum(at > since for at in self.refused_at)
+    def throttled(self, since: float = 0.0) -> float:
+        """Return the part of all requests since a time that were throttled."""
+        throttled = sum(at > since for at in self.throttled_at)
         served = sum(at > since for at in self.served_at)
-        return refused / max(1, refused + served)
+        return throttled / max(1, throttled + served)
 
     def _at(self, at: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (at, next(self._number), event))
@@ -193,13 +193,13 @@ class Run:
                 break
         self._at(answer, lambda: self._answer(index, permit, tokens, kind))
 
-    def _answer(self, index: int, permit: Permit, tokens: float, refused: Quota | None) -> None:
-        if refused is None:
+    def _answer(self, index: int, permit: Permit, tokens: float, throttled: Quota | None) -> None:
+        if throttled is None:
             outcome = Outcome("served", tokens=round(tokens))
             self.served_at.append(self._now)
             self.served_tokens += tokens
         else:
-            outcome = Outcome(refused, retry_after=self.retry_after)
-            self.refused_at.append(self._now)
+            outcome = Outcome(throttled, retry_after=self.retry_after)
+            self.throttled_at.append(self._now)
         self.clients[index].account.record_outcome(permit, outcome, self._now)
         self._send(index)

@@ -55,7 +55,7 @@ class Service:
         depth: Requests that a full bucket admits at once. The bucket is full at the start.
         window: Seconds of a fixed window, used instead of the bucket if not 0.
         retry_after: Whole seconds in the `Retry-After` header of a 429; no header if 0.
-        refusals_cost: Whether a throttled request empties the bucket.
+        throttling_costs: Whether a throttled request empties the bucket.
     """
 
     latency: float = 0.1
@@ -64,14 +64,14 @@ class Service:
     depth: float = 1.0
     window: float = 0.0
     retry_after: int = 0
-    refusals_cost: bool = False
+    throttling_costs: bool = False
 
 
 class Statistics(msgspec.Struct):
-    """The requests that the stub has counted: served, and refused with a 429."""
+    """The requests that the stub has counted: served, and throttled with a 429."""
 
     served: int = 0
-    refused: int = 0
+    throttled: int = 0
 
 
 class Stub:
@@ -86,7 +86,7 @@ class Stub:
     Example:
         >>> with Stub(latency=0) as stub:
         ...     stub.statistics()
-        Statistics(served=0, refused=0)
+        Statistics(served=0, throttled=0)
     """
 
     def __init__(self, **behaviour: Any) -> None:
@@ -242,7 +242,7 @@ class Quota:
         if self._left >= 1:
             self._left -= 1
             return True
-        if self._service.refusals_cost:
+        if self._service.throttling_costs:
             self._left = 0
         return False
 
@@ -295,7 +295,7 @@ class _Server:
     def respond(self, compatible: bool, body: bytes, now: float) -> bytes:
         responses = self._compatible if compatible else self._native
         if not self._quota.admits(now):
-            self._statistics.refused += 1
+            self._statistics.throttled += 1
             return responses.throttled
         try:
             if compatible:

@@ -129,11 +129,11 @@ def _ratio_target(
 
 def _quota_targets(measured: dict[quotas.Case, list[quotas.Outcome]]) -> Iterator[Target]:
     limits: dict[quotas.Knowledge, tuple[float, float]] = {
-        "told": (0.97, 0.005),
+        "configured": (0.97, 0.005),
         "unknown": (0.93, 0.03),
         "second call": (0.97, 0.015),
     }
-    for knowledge, (used, refused) in limits.items():
+    for knowledge, (used, throttled) in limits.items():
         for rate in quotas.RATES:
             outcomes = [
                 quotas.middle(each)
@@ -145,7 +145,7 @@ def _quota_targets(measured: dict[quotas.Case, list[quotas.Outcome]]) -> Iterato
                 f"quota {knowledge}, {rate}/s, the worse of both buckets",
                 (
                     Figure(worst.used, used, least=True, what="used"),
-                    Figure(worst.refused, refused, least=False, what="refused", form=".1%"),
+                    Figure(worst.throttled, throttled, least=False, what="throttled", form=".1%"),
                     Figure(worst.lost, 0, least=False, what="texts lost", form=".0f"),
                 ),
             )
@@ -157,7 +157,7 @@ def _worst(outcomes: list[quotas.Outcome]) -> quotas.Outcome:
     lost = [each.lost for each in outcomes]
     return quotas.Outcome(
         used=min(each.used for each in outcomes),
-        refused=max(each.refused for each in outcomes),
+        throttled=max(each.throttled for each in outcomes),
         lost=math.nan if any(map(math.isnan, lost)) else max(lost),
     )
 

@@ -44,8 +44,8 @@ def conditions(kind: str, count: int, seed: int) -> Iterator[Condition]:
         service: Service
         if kind == "bucket":
             service = Bucket(rate, depth)
-        elif kind == "bucket, refusals cost":
-            service = Bucket(rate, depth, refusals_cost=True)
+        elif kind == "bucket, throttling costs":
+            service = Bucket(rate, depth, throttling_costs=True)
         elif kind == "window of a second":
             rate = max(1.0, round(rate))
             service = Window(rate, 1.0, chance.random())
@@ -56,7 +56,7 @@ def conditions(kind: str, count: int, seed: int) -> Iterator[Condition]:
 
 
 def holds(condition: Condition, latency: float) -> tuple[float, float, bool]:
-    """Return the part used, the part refused, and whether both are within the bars."""
+    """Return the part used, the part throttled, and whether both are within the bars."""
     run = Run(
         {"requests": condition.service},
         [Client(max_concurrency=128)],
@@ -64,9 +64,9 @@ def holds(condition: Condition, latency: float) -> tuple[float, float, bool]:
         latency=latency,
         seed=condition.seed,
     )
-    used, refused = run.used(quota=condition.per_second), run.refused()
-    most_refused = 0.10 if condition.per_second < LOW_RATE else 0.05
-    return used, refused, used >= USED and refused <= most_refused
+    used, throttled = run.used(quota=condition.per_second), run.throttled()
+    most_throttled = 0.10 if condition.per_second < LOW_RATE else 0.05
+    return used, throttled, used >= USED and throttled <= most_throttled
 
 
 def quantile(values: list[float], part: float) -> float:
@@ -82,18 +82,18 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.1, help="s (%(default)s)")
     options = parser.parse_args()
     print(
-        f"| {options.latency:g} s a request | used: lowest tenth, median | refused: median, "
+        f"| {options.latency:g} s a request | used: lowest tenth, median | throttled: median, "
         "highest tenth | within both bars |\n|---|---|---|---|"
     )
-    for kind in ("bucket", "bucket, refusals cost", "window of a second", "window of a minute"):
+    for kind in ("bucket", "bucket, throttling costs", "window of a second", "window of a minute"):
         measured = [
             holds(each, options.latency) for each in conditions(kind, options.count, options.seed)
         ]
         used = [each[0] for each in measured]
-        refused = [each[1] for each in measured]
+        throttled = [each[1] for each in measured]
         print(
             f"| {kind} | {quantile(used, 0.1):.2f}, {quantile(used, 0.5):.2f} | "
-            f"{quantile(refused, 0.5):.1%}, {quantile(refused, 0.9):.1%} | "
+            f"{quantile(throttled, 0.5):.1%}, {quantile(throttled, 0.9):.1%} | "
             f"{sum(each[2] for each in measured) / len(measured):.0%} |"
         )
 

@@ -29,7 +29,7 @@ def next_at(account, now):
 SERVICES = {
     "a shallow bucket": lambda rate: Bucket(rate, 2),
     "a bucket of a second": lambda rate: Bucket(rate, max(2, rate)),
-    "throttled requests that cost": lambda rate: Bucket(rate, 2, refusals_cost=True),
+    "throttled requests that cost": lambda rate: Bucket(rate, 2, throttling_costs=True),
     "windows of a second": lambda rate: Window(rate, 1.0, 0.3),
     "windows of a minute": lambda rate: Window(rate, 60.0, 0.3),
 }
@@ -45,7 +45,7 @@ def test_a_configured_quota_is_used_without_throttling(rate, service):
     )
 
     assert run.used() >= 0.97
-    assert run.refused() <= 0.005
+    assert run.throttled() <= 0.005
 
 
 @pytest.mark.parametrize("depth", [2, 5, 15, 30, 50, 100])
@@ -54,7 +54,7 @@ def test_an_unknown_quota_is_discovered_within_the_first_call(rate, depth):
     run = Run({"requests": Bucket(rate, min(depth, rate * 2))}, [Client()], 20)
 
     assert run.used() >= 0.93
-    assert run.refused() <= 0.03
+    assert run.throttled() <= 0.03
 
 
 @pytest.mark.parametrize("depth", [2, 5, 30])
@@ -63,7 +63,7 @@ def test_the_second_call_uses_the_quota_that_the_first_discovered(rate, depth):
     run = Run({"requests": Bucket(rate, depth)}, [Client()], 40)
 
     assert run.used(since=20) >= 0.97
-    assert run.refused(since=20) <= 0.015
+    assert run.throttled(since=20) <= 0.015
 
 
 @pytest.mark.parametrize("depth", [2, 30])
@@ -83,11 +83,11 @@ def test_a_quota_that_halves_and_doubles_again_is_followed(depth):
     def served(start, end):
         return sum(start < at <= end for at in run.served_at)
 
-    def refused(start, end):
-        return sum(start < at <= end for at in run.refused_at)
+    def throttled(start, end):
+        return sum(start < at <= end for at in run.throttled_at)
 
     assert served(25, 40) >= 0.93 * 15 * 15
-    assert refused(25, 40) <= 0.03 * 15 * 15
+    assert throttled(25, 40) <= 0.03 * 15 * 15
     assert served(60, 85) >= 0.95 * 30 * 25
 
 
@@ -97,7 +97,7 @@ def test_every_kind_of_quota_is_used(rate):
         run = Run({"requests": service(rate)}, [Client(max_concurrency=64)], max(60, 200 / rate))
 
         assert run.used() >= 0.80
-        assert run.refused() <= 0.16
+        assert run.throttled() <= 0.16
 
 
 @pytest.mark.parametrize("rate", [20_000, 200_000])
@@ -112,7 +112,7 @@ def test_a_quota_of_tokens_is_used_without_exceeding_it(rate):
 
     possible = min(rate, 100 * 1225) * 20
     assert unknown.served_tokens >= 0.93 * possible
-    assert unknown.refused() <= 0.04
+    assert unknown.throttled() <= 0.04
     assert known.served_tokens >= 0.93 * possible
 
 
@@ -122,7 +122,7 @@ def test_processes_share_the_quota_of_their_account():
     run = Run({"requests": Bucket(60, 60)}, clients, 60)
 
     assert run.used() >= 0.95
-    assert run.refused() <= 0.05
+    assert run.throttled() <= 0.05
     assert min(client.account.served for client in clients) >= 0.02 * 60 * 60
 
 
@@ -130,7 +130,7 @@ def test_the_pace_starts_from_a_published_quota():
     run = Run({"requests": Bucket(30, 2)}, [Client(Account({"requests": 30.0}))], 20)
 
     assert run.used() >= 0.95
-    assert run.refused() <= 0.02
+    assert run.throttled() <= 0.02
     assert sum(at < 1.0 for at in run.served_at) >= 25
 
 
@@ -143,13 +143,13 @@ def test_the_pace_starts_from_a_published_quota():
     seed=st.integers(0, 1000),
 )
 def test_any_bucket_is_used_without_excessive_throttling(rate, depth, latency, costs, seed):
-    service = Bucket(rate, max(2.0, depth * rate), refusals_cost=costs)
+    service = Bucket(rate, max(2.0, depth * rate), throttling_costs=costs)
 
     run = Run({"requests": service}, [Client()], max(30, 100 / rate), latency=latency, seed=seed)
 
     possible = min(rate, 32 / latency)
     assert run.used(quota=possible) >= 0.35
-    assert run.refused() <= 0.35
+    assert run.throttled() <= 0.35
 
 
 def test_repeated_burst_throttling_has_a_lowest_pace():
@@ -290,7 +290,7 @@ def test_a_quota_that_changes_at_random_is_followed():
     )
 
     assert len(run.served_at) > 1000
-    assert run.refused() <= 0.12
+    assert run.throttled() <= 0.12
 
 
 def end(account, permits, kind, now):
